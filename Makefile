@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The wgtrunk authors
+#
+# make              build the module for the running kernel, or KDIR=tree
+# make demo         two tunnels between two sites, on real traffic, in a VM
+# make check        all tests; make check-long: at full size
+# make install      install the module for the running kernel (or KVER, MODLIB)
+# make uninstall    remove it: the in-tree module is back
+# make clean        remove what was built, but not the cache
+
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+MODLIB ?= $(DESTDIR)/lib/modules/$(KVER)
+
+all: module
+
+module:
+	@test -e $(KDIR)/Makefile || { \
+		echo "wgtrunk: no kernel headers at $(KDIR)." >&2; \
+		echo "Install linux-headers-$(KVER), or say KDIR=tree." >&2; exit 1; }
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+demo:
+	scripts/demo
+
+check:
+	scripts/setup build vm lint arm64 uml
+	scripts/build -q 6.1 6.12
+	$(MAKE) -s -C tests/tools
+	tests/run
+
+check-long:
+	scripts/setup build vm lint arm64 uml
+	scripts/build -q 6.1 6.12
+	$(MAKE) -s -C tests/tools
+	tests/run --long
+
+install: module
+	install -D -m 644 wireguard.ko $(MODLIB)/updates/wireguard.ko
+	@if [ -z "$(DESTDIR)" ]; then depmod $(KVER); fi
+	@if [ -z "$(DESTDIR)" ] && [ -d /sys/module/wireguard ]; then \
+		echo "A wireguard module is loaded already. To change over:"; \
+		echo "  take its interfaces down, then rmmod wireguard && modprobe wireguard"; fi
+
+uninstall:
+	rm -f $(MODLIB)/updates/wireguard.ko
+	@if [ -z "$(DESTDIR)" ]; then depmod $(KVER); fi
+	@echo "The in-tree module is used from the next time that wireguard is loaded:"
+	@echo "  take the interfaces down, then rmmod wireguard && modprobe wireguard"
+
+clean:
+	rm -rf build
+	find . -path ./.git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o \
+		-name '*.mod.c' -o -name '.*.cmd' \) -print | xargs -r rm -f
+	rm -f Module.symvers modules.order
+
+.PHONY: all module demo check check-long install uninstall clean

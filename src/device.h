@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Copyright (C) 2026 The wgtrunk authors */
+
+/* The network device, link kind "wireguard". */
+#ifndef WGT_DEVICE_H
+#define WGT_DEVICE_H
+
+#include <linux/mutex.h>
+#include <linux/netdevice.h>
+#include <linux/rhashtable.h>
+
+#include "allowedips.h"
+#include "cookie.h"
+#include "counters.h"
+#include "noise.h"
+
+struct wgt_handshake_cpu;
+struct wgt_pipeline;
+
+/**
+ * struct wgt_device - private part of the net_device
+ * @dev: the rest of it
+ * @pipeline: how packets are worked on; does not change while the device is up
+ * @sock4: IPv4 socket; NULL while the device is down
+ * @sock6: IPv6 socket
+ * @creating_net: namespace of the sockets; NULL when it has died before the device
+ * @fwmark: of outer packets
+ * @port: listen port, host order; 0 while none was chosen
+ * @index_table: see index.h
+ * @pubkey_table: see index.h
+ * @allowedips: see allowedips.h
+ * @identity: see noise.h
+ * @cookie_checker: see cookie.h
+ * @config: serialises configuration; nests in RTNL, outside of all other locks here
+ * @socket_update: for changing the sockets; nests in @config
+ * @peers: list of them, under @config
+ * @peer_count: their number, under @config
+ * @generation: changes with the configuration, so that dumps see it; under @config
+ * @handshakes: incoming handshake messages
+ * @handshake_cpus: the work that handles them, per CPU
+ * @handshake_turn: which CPU is next
+ * @loaded_until: under load until then, boot time in nanoseconds
+ * @counters: see counters.h
+ * @list: of all devices of the module
+ */
+struct wgt_device {
+	struct net_device *dev;
+	const struct wgt_pipeline *pipeline;
+	struct sock __rcu *sock4;
+	struct sock __rcu *sock6;
+	struct net __rcu *creating_net;
+	u32 fwmark;
+	u16 port;
+	struct rhashtable index_table;
+	struct rhashtable pubkey_table;
+	struct wgt_allowedips allowedips;
+	struct wgt_counters __percpu *counters;
+
+	struct wgt_identity identity;
+	struct wgt_cookie_checker cookie_checker;
+	struct mutex config;
+	struct mutex socket_update;
+	struct list_head peers;
+	unsigned int peer_count;
+	unsigned int generation;
+	struct sk_buff_head handshakes;
+	struct wgt_handshake_cpu __percpu *handshake_cpus;
+	int handshake_turn;
+	u64 loaded_until;
+	struct list_head list;
+};
+
+/* wgt_device_is_ours() - is this a wireguard device of this module? Any context. */
+bool wgt_device_is_ours(const struct net_device *dev);
+
+/* wgt_device_module_init() - register link kind and notifiers. Process context. Returns 0 or an error, nothing done. */
+int wgt_device_module_init(void);
+
+/* wgt_device_module_exit() - remove all devices, too. Process context. */
+void wgt_device_module_exit(void);
+
+#endif /* WGT_DEVICE_H */
