@@ -33,7 +33,16 @@ set_up()
 		ip -n "$B" route add 10.3.0.0/24 dev wg0 &&
 		ip -n "$B" route add fd03::/64 dev wg0 &&
 		wg_peer "$B" wg0 "$A" 10.0.0.1/32,fd00::1/128,10.3.0.0/24,fd03::/64 &&
-		wire_keeps_order "$A" "$B" "$C" && ping_works "$A" 10.0.0.2
+		wire_keeps_order "$A" "$B" "$C" && acquainted "$A" 10.0.0.2 &&
+		acquainted "$A" fd01::2 && acquainted "$C" 10.0.0.2 && acquainted "$C" fd00::2
+}
+
+# acquainted FROM ADDRESS: everybody on the way knows its neighbours. What waits
+# for that is sent late, by whichever CPU hears the answer, while others already
+# send the packets that follow.
+acquainted()
+{
+	ping_works "$@"
 }
 
 # stream FROM ADDRESS TO [COUNT [SIZE]]: datagrams come, all of them and in order.
@@ -226,7 +235,7 @@ test_capture()
 	local pid
 
 	rm -f "$files/tcpdump"
-	run "$A" tcpdump --immediate-mode -U -n -v -i wg0 -w "$files/capture" 2>"$files/tcpdump" &
+	ip netns exec "$A" tcpdump --immediate-mode -U -n -v -i wg0 -w "$files/capture" 2>"$files/tcpdump" &
 	pid=$!
 	busywait 10 grep -q listening "$files/tcpdump" || fail "no tcpdump" || return
 	ping_works "$A" 10.0.0.2 && ping_works "$A" fd00::2
@@ -322,14 +331,15 @@ test_large_mtu()
 	return "$status"
 }
 
-# offloads STATE: of the wire, and of what is behind A
+# offloads STATE: of the wire, and of what is behind A. Not GRO: with it a veth
+# device has a short queue of its own, and drops what does not fit.
 offloads()
 {
 	local ns dev
 
 	for ns in "$A" "$B" "$C"; do
 		for dev in eth0 eth1; do
-			run "$ns" ethtool -K "$dev" tx "$1" gso "$1" tso "$1" gro "$1" sg "$1" >/dev/null 2>&1
+			run "$ns" ethtool -K "$dev" tx "$1" gso "$1" tso "$1" sg "$1" >/dev/null 2>&1
 		done
 	done
 	return 0
@@ -433,7 +443,7 @@ test_fwmark()
 		ip -n "$A" route add default dev wg0 table 100 || status=1
 	# Also to B's end of the wire.
 	rm -f "$files/tcpdump"
-	run "$B" tcpdump --immediate-mode -l -n -i wg0 icmp >"$files/dump" 2>"$files/tcpdump" &
+	ip netns exec "$B" tcpdump --immediate-mode -l -n -i wg0 icmp >"$files/dump" 2>"$files/tcpdump" &
 	busywait 10 grep -q listening "$files/tcpdump"
 	ping_works "$A" 192.168.1.2 -I 10.0.0.1 || status=1
 	busywait 5 grep '10.0.0.1 > 192.168.1.2: ICMP echo request' "$files/dump" || status=1

@@ -22,10 +22,11 @@ LOOP_TIMES=4
 A='' B='' C=''
 traffic=()
 
-# traffic_on FROM ADDRESS [SIZE]: datagrams without end.
+# traffic_on FROM ADDRESS [SIZE]: datagrams without end. Not by run(): what is to
+# be killed is the sender, not a shell that waits for it.
 traffic_on()
 {
-	run "$1" "$TOOLS/stream" send "$2" "$PORT" 1 0 "${3:-1200}" 1000 50 >/dev/null 2>&1 &
+	ip netns exec "$1" "$TOOLS/stream" send "$2" "$PORT" 1 0 "${3:-1200}" 1000 50 >/dev/null 2>&1 &
 	traffic+=($!)
 }
 
