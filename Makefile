@@ -4,6 +4,7 @@
 # make              build the module for the running kernel, or KDIR=tree
 # make demo         two tunnels between two sites, on real traffic, in a VM
 # make check        all tests; make check-long: at full size
+# make bench        measure beside the in-tree module: table, JSON, charts
 # make install      install the module for the running kernel (or KVER, MODLIB)
 # make uninstall    remove it: the in-tree module is back
 # make clean        remove what was built, but not the cache
@@ -24,16 +25,19 @@ demo:
 	scripts/demo
 
 check:
-	scripts/setup build vm lint arm64 uml
+	scripts/setup build vm lint arm64 uml bench
 	scripts/build -q 6.1 6.12
 	$(MAKE) -s -C tests/tools
 	tests/run
 
 check-long:
-	scripts/setup build vm lint arm64 uml
+	scripts/setup build vm lint arm64 uml bench
 	scripts/build -q 6.1 6.12
 	$(MAKE) -s -C tests/tools
 	tests/run --long
+
+bench:
+	bench/run
 
 install: module
 	install -D -m 644 wireguard.ko $(MODLIB)/updates/wireguard.ko
@@ -54,4 +58,4 @@ clean:
 		-name '*.mod.c' -o -name '.*.cmd' \) -print | xargs -r rm -f
 	rm -f Module.symvers modules.order
 
-.PHONY: all module demo check check-long install uninstall clean
+.PHONY: all module demo check check-long bench install uninstall clean

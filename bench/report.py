@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The wgtrunk authors
+"""Results of bench/run: medians, ratios, tables and charts.
+
+A ratio is the median of the rounds' ratios: in each round both were measured one after the other. The best in-tree contender
+of a row is the one with the best median.
+"""
+import os
+import statistics
+import subprocess
+import sys
+
+SCALING = "wgtrunk 1 lane on 1 CPU"
+BOUND = "bound"
+SLOW = "too slow: "
+# Bytes that the cipher works on for a packet of so many: padded to 16.
+PADDED = {64: 64, 512: 512, 1400: 1408}
+
+
+class Row:
+    """One line of the table: values of all contenders, by round."""
+
+    def __init__(self, cpus, group, wire, name):
+        self.cpus, self.group, self.wire, self.name = cpus, group, wire, name
+        self.unit = ""
+        self.values = {}
+        self.cpu = {}
+        self.invalid = []
+
+    def lower_is_better(self):
+        return self.unit == "s"
+
+    def median(self, contender):
+        values = self.values.get(contender, {}).values()
+        return statistics.median(values) if values else None
+
+    def ours(self):
+        return next((c for c in self.values if c.startswith("wgtrunk") and c != SCALING), None)
+
+    def best_in_tree(self):
+        known = [c for c in self.values if c.startswith("in-tree")]
+        if not known:
+            return None
+        return (min if self.lower_is_better() else max)(known, key=self.median)
+
+    def ratio(self, one, other):
+        """(median, lowest, highest) of one's value over the other's in the same round; None where there is none."""
+        a, b = self.values.get(one, {}), self.values.get(other, {})
+        pairs = [a[r] / b[r] for r in a if r in b and b[r]]
+        return (statistics.median(pairs), min(pairs), max(pairs)) if pairs else None
+
+
+def rows_of(result):
+    """All rows in order, and the bound: packets/s by (cpus, group, wire, round, size, CPUs used)."""
+    rows, bound = {}, {}
+    for m in result["measurements"]:
+        if m["kind"] != "measurement":
+            continue
+        details = m["details"]
+        if m["contender"] == BOUND:
+            bound[m["boot_cpus"], m["group"], m["wire"], m["round"], details["size"], details["cpus"]] = m["value"]
+            continue
+        key = (m["boot_cpus"], m["group"], m["wire"], m["row"])
+        row = rows.setdefault(key, Row(*key))
+        row.unit = row.unit or m["unit"]
+        if details.get("invalid"):
+            row.invalid.append(f"{m['contender']}, round {m['round'] + 1}: {details['invalid']}")
+            continue
+        row.values.setdefault(m["contender"], {})[m["round"]] = m["value"]
+        if "cpu" in details:
+            row.cpu.setdefault(m["contender"], []).append(details["cpu"])
+    return list(rows.values()), bound
+
+
+def size_of(row):
+    return next((s for s in PADDED if f" {s} bytes" in row.name), 1400)
+
+
+def share_of_bound(row, contender, bound, cpus=None):
+    """The contender's part of what the cipher alone could do on as many CPUs; None for rows that are not throughput."""
+    size = PADDED[size_of(row)]
+    shares = []
+    for number, value in row.values.get(contender, {}).items():
+        most = bound.get((row.cpus, row.group, row.wire, number, size, cpus or row.cpus))
+        if most:
+            if row.unit == "bit/s":
+                value /= 8 * size
+            elif row.unit != "packets/s":
+                return None
+            shares.append(value / most)
+    return statistics.median(shares) if shares else None
+
+
+def figure(value, unit):
+    if value is None:
+        return "-"
+    if unit == "s":
+        return f"{value * 1e6:.0f} us" if value < 0.1 else f"{value:.2f} s"
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.2f} {letter}{unit.replace('packets/s', 'pps')}"
+    return f"{value:.0f} {unit}"
+
+
+def three(ratio):
+    return f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})" if ratio else "-"
+
+
+def table(head, lines):
+    widths = [max(len(str(line[i])) for line in [head] + lines) for i in range(len(head))]
+    for line in [head, ["-" * w for w in widths]] + lines:
+        yield "  ".join(str(cell).ljust(width) for cell, width in zip(line, widths)).rstrip()
+
+
+def throughput_table(rows, bound):
+    lines = []
+    for row in rows:
+        ours, tree = row.ours(), row.best_in_tree()
+        share = share_of_bound(row, ours, bound) if ours else None
+        lines.append([row.cpus, row.wire, row.name, figure(row.median(ours), row.unit), figure(row.median(tree), row.unit),
+                      (tree or "-").replace("in-tree ", ""), three(row.ratio(ours, tree)) if ours and tree else "-",
+                      f"{100 * share:.0f}%" if share else "-"])
+    return table(["CPUs", "wire", "row", "wgtrunk", "in-tree", "the best of it", "ratio (range)", "bound"], lines)
+
+
+def scaling_table(rows):
+    lines = []
+    for row in rows:
+        if SCALING in row.values and row.ours():
+            lines.append([row.wire, row.name, row.cpus, three(row.ratio(row.ours(), SCALING))])
+    return table(["wire", "row", "CPUs", "growth from 1 lane on 1 CPU"], lines) if lines else []
+
+
+def shares_of_time(samples):
+    """Of each CPU: the part of its time that went where, over all rounds."""
+    cpus = []
+    for cpu in range(min(len(s) for s in samples)):
+        total = {k: sum(s[cpu][k] for s in samples) for k in samples[0][cpu]}
+        ticks = sum(total.values()) or 1
+        cpus.append({k: v / ticks for k, v in total.items()})
+    return cpus
+
+
+def pile_up_rows(rows):
+    return [r for r in rows if r.cpus > 1 and r.name == "forward 1400 bytes, presorted overload"]
+
+
+def pile_up_table(rows):
+    lines = []
+    for row in pile_up_rows(rows):
+        for contender, samples in row.cpu.items():
+            for number, part in enumerate(shares_of_time(samples)):
+                lines.append([row.wire, contender, number] + [f"{100 * part[k]:.0f}%" for k in
+                                                              ("softirq", "system", "user", "idle")])
+    return table(["wire", "contender", "CPU", "softirq", "system", "user", "idle"], lines) if lines else []
+
+
+def show(result, file=sys.stdout):
+    """Prints everything; returns how many rows have no valid figure of ours or of the in-tree module's. In a quick run a
+    row may have none because the machine was too busy."""
+    rows, bound = rows_of(result)
+    bad = 0
+    print(f"\n{result['place']} {result['kernel']}, {result['machine']['model']}, {result['rounds']} rounds of "
+          f"{result['seconds']} s, {result['commit']}" + (", QUICK: not for comparison" if result["quick"] else "") + "\n",
+          file=file)
+    for line in throughput_table(rows, bound):
+        print(line, file=file)
+    for title, lines in (("Growth", scaling_table(rows)),
+                         ("Where the CPUs' time goes, forwarding 1400-byte packets at overload", pile_up_table(rows))):
+        if lines:
+            print(f"\n{title}\n", file=file)
+            for line in lines:
+                print(line, file=file)
+    print(file=file)
+    for row in rows:
+        for why in row.invalid:
+            print(f"invalid: {row.cpus} CPU, {row.wire}, {row.name}: {why}", file=file)
+        if row.median(row.ours()) is None or row.median(row.best_in_tree()) is None:
+            print(f"no figure: {row.cpus} CPU, {row.wire}, {row.name}", file=file)
+            if not (result["quick"] and row.invalid and all(f": {SLOW}" in why for why in row.invalid)):
+                bad += 1
+    file.flush()
+    return bad
+
+
+# --- charts, by gnuplot ---
+
+def quote(text):
+    return '"' + str(text).replace('"', "'") + '"'
+
+
+def plot(path, title, body, data):
+    """Two files: path.svg and path.png. @data: {name: lines}, to be plotted as $name."""
+    blocks = "".join(f"${name} << EOD\n" + "\n".join(lines) + "\nEOD\n" for name, lines in data.items())
+    for terminal, ending in (("svg size 900,520 dynamic font 'sans,13'", "svg"), ("pngcairo size 900,520 font 'sans,11'", "png")):
+        commands = (f"set terminal {terminal}\nset output {quote(path + '.' + ending)}\nset title {quote(title)}\n"
+                    f"set style data histograms\nset style fill solid 0.8 border -1\nset boxwidth 0.9\nset grid ytics\n"
+                    f"set key outside bottom center horizontal\nset yrange [0:*]\n{blocks}{body}\n")
+        done = subprocess.run(["gnuplot"], input=commands, text=True, stderr=subprocess.PIPE)
+        if done.returncode:
+            raise OSError(f"gnuplot: {done.stderr.strip()}")
+
+
+def clustered(rows, contenders, scale):
+    lines = ["row " + " ".join(quote(c) for c in contenders)]
+    for label, row in rows:
+        lines.append(quote(label) + " " + " ".join(f"{(row.median(c) or 0) / scale:.6g}" for c in contenders))
+    return lines
+
+
+def chart_throughput(rows, bound, folder):
+    for cpus in sorted({r.cpus for r in rows}):
+        for wire in sorted({r.wire for r in rows}):
+            found = [(f"{size_of(r)} bytes", r) for r in rows if (r.cpus, r.wire, r.group) == (cpus, wire, "forward")
+                     and r.name.endswith("overload")]
+            if not found:
+                continue
+            contenders = [c for c in found[0][1].values if c != SCALING]
+            lines = clustered(found, contenders, 1e6)
+            limit = []
+            for i, (_, row) in enumerate(found):
+                most = [v for (c, g, w, _, s, n), v in bound.items()
+                        if (c, g, w, s, n) == (cpus, row.group, wire, PADDED[size_of(row)], cpus)]
+                limit.append(f"{i} {statistics.median(most) / 1e6:.6g}")
+            body = ("set ylabel 'million packets/s'\nset logscale y\nset yrange [0.01:*]\nplot " +
+                    ", ".join(f"$rows using {i + 2}:xtic(1) title {quote(c)}" for i, c in enumerate(contenders)) +
+                    ", $bound using 1:2 with linespoints lw 2 dt 2 lc 'black' title 'the cipher alone'")
+            plot(os.path.join(folder, f"throughput-{cpus}cpu-{wire}"),
+                 f"Forwarded packets, {cpus} CPU, {wire} wire (logarithmic)", body, {"rows": lines[1:], "bound": limit})
+
+
+def chart_scaling(rows, folder):
+    found = [(f"{r.name.replace(' overload', '')} / {r.wire}", r) for r in rows
+             if SCALING in r.values and r.ours() and "loss-free" not in r.name and "64" not in r.name and "512" not in r.name]
+    lines = []
+    for label, row in found:
+        ratio = row.ratio(row.ours(), SCALING)
+        if ratio:
+            lines.append(f"{quote(label)} {ratio[0]:.4g} {ratio[1]:.4g} {ratio[2]:.4g}")
+    if lines:
+        plot(os.path.join(folder, "scaling"), f"{found[0][1].cpus} lanes on {found[0][1].cpus} CPUs over 1 lane on 1 CPU",
+             "set xtics rotate by -35\nunset key\nset bmargin 9\nplot $rows using 2:xtic(1), '' using 0:2:3:4 with yerrorbars "
+             "lc 'black' pt 0", {"rows": lines})
+
+
+def chart_latency(rows, folder):
+    for cpus in sorted({r.cpus for r in rows}):
+        found = [r for r in rows if r.group == "latency" and r.cpus == cpus and "best in-tree" in r.name and r.ours()]
+        if not found:
+            continue
+        contenders = list(found[0].values)
+        lines = clustered([(f"{r.name.rsplit(', ', 1)[1]} / {r.wire}", r) for r in found], contenders, 1e-6)
+        plot(os.path.join(folder, f"latency-{cpus}cpu"),
+             f"One-way latency at half of the best in-tree loss-free rate, {cpus} CPU",
+             "set ylabel 'microseconds'\nset logscale y\nset yrange [1:*]\nplot " +
+             ", ".join(f"$rows using {i + 2}:xtic(1) title {quote(c)}" for i, c in enumerate(contenders)), {"rows": lines[1:]})
+
+
+def chart_heat(rows, folder):
+    for row in pile_up_rows(rows):
+        lines, names = [], list(row.cpu)
+        for y, contender in enumerate(names):
+            for x, part in enumerate(shares_of_time(row.cpu[contender])):
+                lines.append(f"{x} {y} {100 * part['softirq']:.1f}")
+        cpus = row.cpus
+        ticks = ", ".join(f'"CPU {i}" {i}' for i in range(cpus))
+        labels = ", ".join(f"{quote(n)} {i}" for i, n in enumerate(names))
+        body = (f"unset key\nset yrange [-0.5:{len(names) - 0.5}]\nset xrange [-0.5:{cpus - 0.5}]\nset cbrange [0:100]\n"
+                "set palette defined (0 '#f7fbff', 50 '#fd8d3c', 100 '#800026')\nset cblabel 'softirq, % of the time'\n"
+                f"set xtics ({ticks})\nset ytics ({labels})\nset lmargin 26\n"
+                "plot $rows using 1:2:3 with image, '' using 1:2:(sprintf('%.0f%%', $3)) with labels")
+        plot(os.path.join(folder, f"heat-{row.wire}"), f"Softirq time per CPU, 1400-byte packets, {row.wire} wire", body,
+             {"rows": lines})
+
+
+def charts(result, folder):
+    """SVG and PNG into @folder, which is made anew."""
+    rows, bound = rows_of(result)
+    os.makedirs(folder, exist_ok=True)
+    chart_throughput(rows, bound, folder)
+    chart_scaling(rows, folder)
+    chart_latency(rows, folder)
+    chart_heat(rows, folder)
