@@ -5,6 +5,7 @@
 A ratio is the median of the rounds' ratios: in each round both were measured one after the other. The best in-tree contender
 of a row is the one with the best median.
 """
+import json
 import os
 import statistics
 import subprocess
@@ -25,6 +26,7 @@ class Row:
         self.unit = ""
         self.values = {}
         self.cpu = {}
+        self.polls = {}
         self.invalid = []
 
     def lower_is_better(self):
@@ -69,6 +71,8 @@ def rows_of(result):
         row.values.setdefault(m["contender"], {})[m["round"]] = m["value"]
         if "cpu" in details:
             row.cpu.setdefault(m["contender"], []).append(details["cpu"])
+        if "polls" in details:
+            row.polls.setdefault(m["contender"], []).append(details["polls"])
     return list(rows.values()), bound
 
 
@@ -115,6 +119,8 @@ def table(head, lines):
 def throughput_table(rows, bound):
     lines = []
     for row in rows:
+        if row.unit == "share":
+            continue
         ours, tree = row.ours(), row.best_in_tree()
         share = share_of_bound(row, ours, bound) if ours else None
         lines.append([row.cpus, row.wire, row.name, figure(row.median(ours), row.unit), figure(row.median(tree), row.unit),
@@ -126,7 +132,7 @@ def throughput_table(rows, bound):
 def scaling_table(rows):
     lines = []
     for row in rows:
-        if SCALING in row.values and row.ours():
+        if SCALING in row.values and row.ours() and row.unit != "share":
             lines.append([row.wire, row.name, row.cpus, three(row.ratio(row.ours(), SCALING))])
     return table(["wire", "row", "CPUs", "growth from 1 lane on 1 CPU"], lines) if lines else []
 
@@ -142,7 +148,18 @@ def shares_of_time(samples):
 
 
 def pile_up_rows(rows):
-    return [r for r in rows if r.cpus > 1 and r.name == "forward 1400 bytes, presorted overload"]
+    return [r for r in rows if r.group == "pile-up" and r.cpu]
+
+
+def polls_of(row, contender):
+    """Which CPU polls which tunnel: for each the part that each CPU did, over all rounds."""
+    totals = {}
+    for polls in row.polls.get(contender, []):
+        for dev, counts in polls.items():
+            if counts:
+                totals[dev] = [a + b for a, b in zip(totals.get(dev, [0] * len(counts)), counts)]
+    return ", ".join(f"{dev}: " + " / ".join(f"{100 * c / (sum(counts) or 1):.0f}" for c in counts)
+                     for dev, counts in sorted(totals.items()))
 
 
 def pile_up_table(rows):
@@ -151,8 +168,10 @@ def pile_up_table(rows):
         for contender, samples in row.cpu.items():
             for number, part in enumerate(shares_of_time(samples)):
                 lines.append([row.wire, contender, number] + [f"{100 * part[k]:.0f}%" for k in
-                                                              ("softirq", "system", "user", "idle")])
-    return table(["wire", "contender", "CPU", "softirq", "system", "user", "idle"], lines) if lines else []
+                                                              ("softirq", "system", "user", "idle")] +
+                             [polls_of(row, contender) if not number else ""])
+    return table(["wire", "contender", "CPU", "softirq", "system", "user", "idle", "% of each tunnel's polls by CPU"],
+                 lines) if lines else []
 
 
 def show(result, file=sys.stdout):
@@ -231,7 +250,7 @@ def chart_throughput(rows, bound, folder):
 
 def chart_scaling(rows, folder):
     found = [(f"{r.name.replace(' overload', '')} / {r.wire}", r) for r in rows
-             if SCALING in r.values and r.ours() and "loss-free" not in r.name and "64" not in r.name and "512" not in r.name]
+             if SCALING in r.values and r.ours() and r.unit != "share" and "loss-free" not in r.name and "64" not in r.name and "512" not in r.name]
     lines = []
     for label, row in found:
         ratio = row.ratio(row.ours(), SCALING)
@@ -252,7 +271,7 @@ def chart_latency(rows, folder):
         lines = clustered([(f"{r.name.rsplit(', ', 1)[1]} / {r.wire}", r) for r in found], contenders, 1e-6)
         plot(os.path.join(folder, f"latency-{cpus}cpu"),
              f"One-way latency at half of the best in-tree loss-free rate, {cpus} CPU",
-             "set ylabel 'microseconds'\nset logscale y\nset yrange [1:*]\nplot " +
+             "set xtics rotate by -20\nset bmargin 7\nset ylabel 'microseconds'\nset logscale y\nset yrange [1:*]\nplot " +
              ", ".join(f"$rows using {i + 2}:xtic(1) title {quote(c)}" for i, c in enumerate(contenders)), {"rows": lines[1:]})
 
 
@@ -281,3 +300,91 @@ def charts(result, folder):
     chart_scaling(rows, folder)
     chart_latency(rows, folder)
     chart_heat(rows, folder)
+
+
+# --- by hand: report.py show|markdown|compare FILE... ---
+
+def markdown(result):
+    """The tables of docs/performance.md."""
+    rows, bound = rows_of(result)
+
+    def lines_of(head, lines):
+        print("| " + " | ".join(head) + " |")
+        print("|" + " --- |" * len(head))
+        for line in lines:
+            print("| " + " | ".join(str(cell) for cell in line) + " |")
+        print()
+
+    for cpus in sorted({r.cpus for r in rows}):
+        for wire in dict.fromkeys(r.wire for r in rows if r.cpus == cpus):
+            lines = []
+            for row in rows:
+                ours, tree = row.ours(), row.best_in_tree()
+                if (row.cpus, row.wire) != (cpus, wire) or not (ours and tree) or row.unit == "share":
+                    continue
+                share = share_of_bound(row, ours, bound)
+                lines.append([row.name, tree.replace("in-tree ", ""), three(row.ratio(ours, tree)),
+                              f"{100 * share:.0f} %" if share else ""])
+            print(f"**{cpus} CPU{'s' * (cpus > 1)}, {wire} wire**\n")
+            lines_of(["row", "best in-tree contender", "ratio (range)", "share of the bound"], lines)
+    lines = [[row.name, row.wire, three(row.ratio(row.ours(), SCALING))] for row in rows
+             if SCALING in row.values and row.ours() and row.unit != "share"]
+    print("**Growth from 1 lane on 1 CPU**\n")
+    lines_of(["row", "wire", "ratio (range)"], lines)
+    lines = []
+    for row in pile_up_rows(rows):
+        for contender, samples in row.cpu.items():
+            parts = shares_of_time(samples)
+            lines.append([row.wire, contender] + [f"{100 * p['softirq']:.0f} / {100 * p['system']:.0f} / {100 * p['idle']:.0f}"
+                                                  for p in parts] + [polls_of(row, contender)])
+    if lines:
+        print("**Softirq / system / idle, % of each CPU's time; and which CPUs poll the tunnels**\n")
+        lines_of(["wire", "contender"] + [f"CPU {i}" for i in range(len(lines[0]) - 3)] + ["polls, %"], lines)
+
+
+def compare(first, second, limit=0.10):
+    """How far the throughput ratios of two runs are apart; returns how many are more than @limit."""
+    others = {(r.cpus, r.group, r.wire, r.name): r for r in rows_of(second)[0]}
+    lines, bad = [], 0
+    for row in rows_of(first)[0]:
+        other = others.get((row.cpus, row.group, row.wire, row.name))
+        if row.unit not in ("packets/s", "bit/s") or not other:
+            continue
+        # The same in-tree contender, whichever was best the second time.
+        tree = row.best_in_tree()
+        a = row.ratio(row.ours(), tree) if tree and row.ours() else None
+        b = other.ratio(other.ours(), tree) if tree and other.ours() else None
+        if not a or not b:
+            continue
+        apart = abs(b[0] / a[0] - 1)
+        bad += apart > limit
+        lines.append([row.cpus, row.wire, row.name, f"{a[0]:.2f}", f"{b[0]:.2f}", f"{100 * apart:.0f}%" + " !" * (apart > limit)])
+    for line in table(["CPUs", "wire", "row", "first", "second", "apart"], lines):
+        print(line)
+    print(f"\n{bad} of {len(lines)} are more than {100 * limit:.0f}% apart")
+    return bad
+
+
+def main(arguments):
+    counts = {"show": 1, "markdown": 1, "compare": 2}
+    if len(arguments) < 2 or counts.get(arguments[0]) != len(arguments) - 1:
+        print("usage: report.py show|markdown FILE\n       report.py compare FILE FILE", file=sys.stderr)
+        return 2
+    results = []
+    for path in arguments[1:]:
+        try:
+            with open(path) as file:
+                results.append(json.load(file))
+        except (OSError, ValueError) as error:
+            print(f"report.py: {path}: {error}", file=sys.stderr)
+            return 1
+    if arguments[0] == "compare":
+        return 1 if compare(*results) else 0
+    if arguments[0] == "markdown":
+        markdown(results[0])
+        return 0
+    return 1 if show(results[0]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -84,7 +84,7 @@ check "sparse sees a wrong address space" finds 'different address spaces' \
 bad_copy 'int wgt_planted( int a ) { return a; }'
 PATCH=$(scripts/kernel source 6.12)/scripts/checkpatch.pl
 check "checkpatch sees bad spacing" finds 'space prohibited' checkpatch "$OUT/bad/src/main.c"
-check "checkpatch has nothing to say" checkpatch src/*.[ch] src/compat/*.h
+check "checkpatch has nothing to say" checkpatch src/*.[ch] src/compat/*.h bench/bound/*.c
 
 mapfile -t scripts < <(git ls-files | while read -r file; do
 	head -n 1 "$file" 2>/dev/null | grep -qaE '^#!/bin/(ba)?sh' && printf '%s\n' "$file"
@@ -95,7 +95,9 @@ check "shellcheck sees an unquoted variable" finds SC2086 shellcheck - <<<'#!/bi
 rm $1'
 check "only the compat folder knows kernel versions" \
 	bash -c '! grep -n "LINUX_VERSION_CODE\|KERNEL_VERSION" src/*.[ch]'
-mapfile -t pythons < <(git ls-files '*.py')
+mapfile -t pythons < <(git ls-files | while read -r file; do
+	[[ $file == *.py ]] || head -n 1 "$file" 2>/dev/null | grep -qaE '^#!.*python3' && printf '%s\n' "$file"
+done)
 check "${#pythons[@]} Python files compile" python3 -B -c '
 import ast, sys
 for name in sys.argv[1:]:

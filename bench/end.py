@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The wgtrunk authors
+"""One end of the tunnels: what measure does in the namespaces of a machine, this one or another.
+
+An End works on this machine, as root. A Remote has the same methods and passes them to an End elsewhere, through a command
+such as `ssh host`, that starts this file there: a line of JSON each way per call. The process has one thread; where a method
+takes a namespace, it is in it while the method runs.
+"""
+import contextlib
+import ctypes
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+CLONE_NEWNET = 0x40000000
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Failed(Exception):
+    """Something that measure can go on after, or ends with a message."""
+
+
+def ns_name(ns):
+    return f"wgb-{ns}"
+
+
+def ns_path(ns):
+    return f"/run/netns/{ns_name(ns)}"
+
+
+def enter(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        if libc.setns(fd, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns {path}")
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def within(ns):
+    """This process in another namespace; where it is if @ns is None."""
+    if ns is None:
+        yield
+        return
+    own = os.open("/proc/self/ns/net", os.O_RDONLY)
+    enter(ns_path(ns))
+    try:
+        yield
+    finally:
+        libc.setns(own, CLONE_NEWNET)
+        os.close(own)
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def interfaces():
+    names = ("rx_bytes", "rx_packets", "rx_errs", "rx_drop", None, None, None, None,
+             "tx_bytes", "tx_packets", "tx_errs", "tx_drop")
+    found = {}
+    with open("/proc/net/dev") as file:
+        for line in file.readlines()[2:]:
+            dev, rest = line.split(":", 1)
+            found[dev.strip()] = {n: int(v) for n, v in zip(names, rest.split()) if n}
+    return found
+
+
+def cpu_times():
+    """Of each CPU, in ticks."""
+    cpus = []
+    with open("/proc/stat") as file:
+        for line in file:
+            if re.match(r"cpu\d", line):
+                v = [int(x) for x in line.split()[1:]]
+                cpus.append({"user": v[0] + v[1], "system": v[2], "idle": v[3] + v[4], "softirq": v[5] + v[6]})
+    return cpus
+
+
+def net_rx_softirqs():
+    with open("/proc/softirqs") as file:
+        for line in file:
+            if "NET_RX" in line:
+                return [int(x) for x in line.split()[1:]]
+    return []
+
+
+class End:
+    def __init__(self):
+        self.processes = {}
+        self.pktgen = None
+        self.files = tempfile.TemporaryDirectory(prefix="wgb.")
+
+    def boot_id(self):
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+
+    def machine(self):
+        return {"kernel": os.uname().release, "cpus": os.cpu_count()}
+
+    # --- set-up ---
+
+    def run(self, ns, args, stdin=None, check=True):
+        """A program's output; Failed where it fails, unless not @check."""
+        with within(ns):
+            done = subprocess.run(args, input=stdin, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if check and done.returncode:
+            raise Failed(f"{' '.join(args)}: {done.stdout.strip() or done.returncode}")
+        return done.stdout
+
+    def timed(self, ns, args):
+        begin = time.monotonic()
+        self.run(ns, args)
+        return time.monotonic() - begin
+
+    def put(self, ns, path, text):
+        with within(ns):
+            write(path, text)
+
+    def file(self, name, text):
+        """A file of the run, for root only; returns its path."""
+        path = os.path.join(self.files.name, name)
+        write(path, text)
+        return path
+
+    def batch(self, ns, lines):
+        """Commands for ip, all at once."""
+        self.run(ns, ["ip", "-batch", "-"], "\n".join(lines) + "\n")
+
+    def modprobe(self, modules):
+        """What is missing is built in, or nobody needs it here."""
+        for module in modules:
+            self.run(None, ["modprobe", module], check=False)
+
+    def load(self, path):
+        self.unload()
+        self.run(None, ["insmod", path])
+
+    def unload(self):
+        for _ in range(50):
+            if not os.path.exists("/sys/module/wireguard"):
+                return
+            self.run(None, ["rmmod", "wireguard"], check=False)
+            time.sleep(0.05)
+        raise Failed("the wireguard module can't be removed")
+
+    def make_namespaces(self, namespaces):
+        self.batch(None, [f"netns add {ns_name(ns)}" for ns in namespaces])
+        for ns in namespaces:
+            with within(ns):
+                base = "/proc/sys/net/"
+                write(base + "ipv6/conf/default/disable_ipv6", "1")
+                write(base + "ipv6/conf/all/disable_ipv6", "1")
+                for conf in ("all", "default"):
+                    write(base + f"ipv4/conf/{conf}/rp_filter", "0")
+                write(base + "ipv4/ip_forward", "1")
+                write(base + "ipv4/fib_multipath_hash_policy", "1")
+
+    def remove_namespaces(self, namespaces):
+        for ns in namespaces:
+            if os.path.exists(ns_path(ns)):
+                for pid in self.run(None, ["ip", "netns", "pids", ns_name(ns)], check=False).split():
+                    with contextlib.suppress(OSError, ValueError):
+                        os.kill(int(pid), signal.SIGKILL)
+                self.run(None, ["ip", "netns", "del", ns_name(ns)], check=False)
+
+    def expedite(self, on):
+        """Set-up waits for RCU's grace periods most of the time; nothing is measured meanwhile."""
+        with contextlib.suppress(OSError):
+            write("/sys/kernel/rcu_expedited", "1" if on else "0")
+
+    def make_threaded(self, ns, dev):
+        self.run(None, ["ip", "netns", "exec", ns_name(ns), "sh", "-c", f"echo 1 >/sys/class/net/{dev}/threaded"])
+
+    def hardware_address(self, ns, dev):
+        return json.loads(self.run(ns, ["ip", "-j", "link", "show", "dev", dev]))[0]["address"]
+
+    def module_symbols(self):
+        with open("/proc/kallsyms") as file:
+            return [line.strip() for line in file if line.rstrip().endswith("]")]
+
+    # --- counters ---
+
+    def counters(self, namespaces):
+        """One look at everything; time in seconds of this machine's clock."""
+        found = {"time": time.monotonic(), "dev": {}, "cpu": cpu_times(), "softirqs": net_rx_softirqs()}
+        for ns in namespaces:
+            with within(ns):
+                found["dev"][ns] = interfaces()
+        return found
+
+    def own_counters(self, ns, lanes):
+        """The module's counters, summed over the lanes."""
+        total = {}
+        for lane in range(lanes):
+            text = self.run(None, ["ip", "netns", "exec", ns_name(ns), "ethtool", "-S", f"wg{lane}"], check=False)
+            for line in text.splitlines():
+                name, colon, value = line.strip().partition(": ")
+                if colon and value.isdigit():
+                    total[name] = total.get(name, 0) + int(value)
+        return total
+
+    def polls(self, dev, seconds):
+        """How often each CPU polls a device's NAPI in a while; None where the kernel can't tell."""
+        tracing = "/sys/kernel/tracing"
+        event = f"{tracing}/events/napi/napi_poll"
+        if not os.path.exists(event):
+            return None
+        write(f"{event}/filter", f'dev_name == "{dev}"')
+        write(f"{tracing}/trace", "")
+        write(f"{event}/enable", "1")
+        time.sleep(seconds)
+        write(f"{event}/enable", "0")
+        counts = []
+        for cpu in range(os.cpu_count()):
+            with open(f"{tracing}/per_cpu/cpu{cpu}/stats") as file:
+                found = dict(re.findall(r"^([a-z ]+): (\d+)$", file.read(), re.M))
+            counts.append(int(found["entries"]) + int(found["overrun"]))
+        write(f"{event}/filter", "0")
+        return counts
+
+    # --- processes ---
+
+    def spawn(self, ns, args):
+        """Starts a program; returns its number."""
+        with within(ns):
+            process = subprocess.Popen(args, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.processes[process.pid] = process
+        return process.pid
+
+    def line(self, number):
+        """The next line that it prints."""
+        process = self.processes[number]
+        if not select.select([process.stdout], [], [], 20)[0]:
+            raise Failed(f"{process.args[0]} {process.args[1]} does not say that it is ready")
+        return process.stdout.readline()
+
+    def finish(self, number, timeout):
+        """The rest of what it prints until it ends."""
+        process = self.processes[number]
+        try:
+            return process.communicate(timeout=timeout)[0]
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"{process.args[0]} {process.args[1]} does not end within {timeout} s") from error
+
+    def kill(self, number):
+        """Whether it was still there."""
+        process = self.processes.pop(number)
+        alive = process.poll() is None
+        process.kill()
+        process.communicate()
+        return alive
+
+    # --- pktgen ---
+
+    def pktgen_set(self, ns, commands):
+        """@commands: for each CPU its device and the lines for that."""
+        with within(ns):
+            for cpu, (dev, lines) in enumerate(commands):
+                write(f"/proc/net/pktgen/kpktgend_{cpu}", "rem_device_all\n")
+                write(f"/proc/net/pktgen/kpktgend_{cpu}", f"add_device {dev}\n")
+                for line in lines:
+                    write(f"/proc/net/pktgen/{dev}", line + "\n")
+
+    def pktgen_start(self, ns):
+        """Writing "start" returns when it has been stopped."""
+        self.pktgen = os.fork()
+        if not self.pktgen:
+            try:
+                enter(ns_path(ns))
+                write("/proc/net/pktgen/pgctrl", "start\n")
+            finally:
+                os._exit(0)
+
+    def pktgen_stop(self, ns):
+        with within(ns):
+            write("/proc/net/pktgen/pgctrl", "stop\n")
+        os.waitpid(self.pktgen, 0)
+
+    def close(self):
+        for number in list(self.processes):
+            self.kill(number)
+        self.files.cleanup()
+
+
+class Remote:
+    """An End elsewhere; @command starts a shell's command line there, e.g. ["ssh", "root@host"]."""
+
+    def __init__(self, command, path):
+        self.process = subprocess.Popen([*command, f"python3 -B {path}"], text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def call(self, name, args):
+        try:
+            self.process.stdin.write(json.dumps([name, args]) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise Failed("the other machine does not answer any more")
+        what, value = json.loads(answer)
+        if what == "failed":
+            raise Failed(f"the other machine: {value}")
+        return value
+
+    def __getattr__(self, name):
+        return lambda *args: self.call(name, args)
+
+
+def serve():
+    end = End()
+    try:
+        for line in sys.stdin:
+            name, args = json.loads(line)
+            try:
+                answer = ["ok", getattr(end, name)(*args)]
+            except (Failed, OSError) as error:
+                answer = ["failed", str(error)]
+            print(json.dumps(answer), flush=True)
+    finally:
+        end.close()
+
+
+if __name__ == "__main__":
+    serve()
