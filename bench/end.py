@@ -178,8 +178,9 @@ class End:
         with contextlib.suppress(OSError):
             write("/sys/kernel/rcu_expedited", "1" if on else "0")
 
-    def make_threaded(self, ns, dev):
-        self.run(None, ["ip", "netns", "exec", ns_name(ns), "sh", "-c", f"echo 1 >/sys/class/net/{dev}/threaded"])
+    def set_threaded(self, ns, dev, on):
+        """NAPI in threads or in softirq, of a tunnel whose peers are set: each peer has one."""
+        self.run(None, ["ip", "netns", "exec", ns_name(ns), "sh", "-c", f"echo {int(on)} >/sys/class/net/{dev}/threaded"])
 
     def hardware_address(self, ns, dev):
         return json.loads(self.run(ns, ["ip", "-j", "link", "show", "dev", dev]))[0]["address"]
