@@ -25,13 +25,13 @@ demo:
 	scripts/demo
 
 check:
-	scripts/setup build vm lint arm64 uml bench
+	scripts/setup build vm lint arm64 uml bench tool
 	scripts/build -q 6.1 6.12
 	$(MAKE) -s -C tests/tools
 	tests/run
 
 check-long:
-	scripts/setup build vm lint arm64 uml bench
+	scripts/setup build vm lint arm64 uml bench tool
 	scripts/build -q 6.1 6.12
 	$(MAKE) -s -C tests/tools
 	tests/run --long
