@@ -30,10 +30,12 @@ traffic_on()
 	traffic+=($!)
 }
 
+# KILL, which nothing can be in the way of: a shell that was just forked, and is no
+# sender yet, would take another signal for its parent's, or lose it.
 traffic_off()
 {
 	((${#traffic[@]})) || return 0
-	kill "${traffic[@]}" 2>/dev/null
+	kill -KILL "${traffic[@]}" 2>/dev/null
 	wait "${traffic[@]}" 2>/dev/null
 	traffic=()
 }
@@ -286,9 +288,9 @@ test_unload_with_netlink()
 	for n in 1 2 3 4; do
 		ip -n "$A" link add wg0 type wireguard
 		ip -n "$A" link set wg0 up
-		busywait 10 rmmod wireguard || { kill "$poll"; fail "round $n"; return 1; }
+		busywait 10 rmmod wireguard || { kill -KILL "$poll"; fail "round $n"; return 1; }
 	done
-	kill "$poll"
+	kill -KILL "$poll"
 	wait "$poll" 2>/dev/null
 	ip -n "$A" link add wg0 type wireguard
 }
