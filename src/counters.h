@@ -10,53 +10,27 @@
 
 #include <linux/percpu.h>
 #include <linux/u64_stats_sync.h>
+#include <uapi/linux/wg_lane.h>
 
-enum wgt_counter {
-	WGT_CNT_RX_MALFORMED,
-	WGT_CNT_RX_UNREADABLE,
-	WGT_CNT_RX_NO_KEY,
-	WGT_CNT_RX_KEY_EXPIRED,
-	WGT_CNT_RX_NO_MEMORY,
-	WGT_CNT_RX_BAD_TAG,
-	WGT_CNT_RX_REPLAY,
-	WGT_CNT_RX_BAD_INNER,
-	WGT_CNT_RX_BAD_SOURCE,
-	WGT_CNT_RX_NESTED,
-	WGT_CNT_RX_NESTED_FULL,
-	WGT_CNT_RX_NO_GRO,
-	WGT_CNT_RX_KEEPALIVE,
-	WGT_CNT_HS_RX,
-	WGT_CNT_HS_QUEUE_FULL,
-	WGT_CNT_HS_BAD_MAC,
-	WGT_CNT_HS_RATE_LIMITED,
-	WGT_CNT_HS_INVALID,
-	WGT_CNT_HS_COOKIE_SENT,
-	WGT_CNT_TX_BAD_PROTOCOL,
-	WGT_CNT_TX_NO_PEER,
-	WGT_CNT_TX_NO_ENDPOINT,
-	WGT_CNT_TX_UNREADABLE,
-	WGT_CNT_TX_GSO,
-	WGT_CNT_TX_NO_MEMORY,
-	WGT_CNT_TX_NESTED,
-	WGT_CNT_TX_STAGED,
-	WGT_CNT_TX_STAGE_FULL,
-	WGT_CNT_TX_PURGED,
-	WGT_CNT_TX_NO_ROUTE,
-	WGT_CNT_TX_NO_SOCKET,
-	WGT_CNT_TX_KEEPALIVE,
-	WGT_CNT_MAX
-};
+/* As much as ethtool has room for. */
+#define WGT_COUNTER_NAME_LEN	32
 
 struct wgt_counters {
-	u64_stats_t value[WGT_CNT_MAX];
+	u64_stats_t value[WG_LANE_C_MAX + 1];
 	struct u64_stats_sync sync;
 };
 
+struct wgt_device;
+
+/* wgt_drop() - that many packets were dropped, for that reason: counted, and traced. Any context but hardirq. */
+#define wgt_drop(wg, name, n) wgt_drop_for(wg, WG_LANE_C_##name, n)
+void wgt_drop_for(struct wgt_device *wg, enum wg_lane_counter why, unsigned int n);
+
 /* wgt_count() - add @n to a counter of @wg. Any context but hardirq. */
-#define wgt_count(wg, name, n) wgt_counter_add((wg)->counters, WGT_CNT_##name, n)
+#define wgt_count(wg, name, n) wgt_counter_add((wg)->counters, WG_LANE_C_##name, n)
 
 static inline void wgt_counter_add(struct wgt_counters __percpu *counters,
-				   enum wgt_counter which, unsigned int n)
+				   enum wg_lane_counter which, unsigned int n)
 {
 	struct wgt_counters *own;
 
@@ -71,10 +45,13 @@ static inline void wgt_counter_add(struct wgt_counters __percpu *counters,
 /* wgt_counters_alloc() - zeroed counters, freed by free_percpu(), or NULL. Process context. */
 struct wgt_counters __percpu *wgt_counters_alloc(void);
 
-/* wgt_counter_name() - as shown */
-const char *wgt_counter_name(enum wgt_counter which);
+/* wgt_counter_name() - what "ethtool -S" and traces call it; drops have "_drop_" in it. NULL where @which is none. */
+const char *wgt_counter_name(enum wg_lane_counter which);
+
+/* wgt_counter_of() - that of one CPU; process context */
+u64 wgt_counter_of(struct wgt_counters __percpu *counters, enum wg_lane_counter which, int cpu);
 
 /* wgt_counter_sum() - over all CPUs; process context */
-u64 wgt_counter_sum(struct wgt_counters __percpu *counters, enum wgt_counter which);
+u64 wgt_counter_sum(struct wgt_counters __percpu *counters, enum wg_lane_counter which);
 
 #endif /* WGT_COUNTERS_H */

@@ -27,10 +27,12 @@
 #include "ratelimit.h"
 #include "seal.h"
 #include "socket.h"
+#include "superpacket.h"
+#include "trace.h"
 #include "version.h"
 
-#define FEATURES	(NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_SG | NETIF_F_GSO | \
-			 NETIF_F_GSO_SOFTWARE | NETIF_F_HIGHDMA)
+#define FEATURES	(NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_SG | NETIF_F_FRAGLIST | \
+			 NETIF_F_GSO | NETIF_F_GSO_SOFTWARE | NETIF_F_HIGHDMA)
 
 /* Worst case of the outer side: IPv6, UDP, header and tag. */
 #define OVERHEAD	(sizeof(struct ipv6hdr) + sizeof(struct udphdr) + WGT_DATA_OVERHEAD)
@@ -133,48 +135,37 @@ static void answer_unreachable(struct sk_buff *skb)
 		icmpv6_ndo_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH, 0);
 }
 
-/* Segments a GSO packet into a batch; returns false, nothing taken, where that fails. */
-static bool split(struct sk_buff *skb, struct sk_buff_head *batch)
-{
-	struct sk_buff *segments, *next;
-
-	segments = skb_gso_segment(skb, 0);
-	if (IS_ERR_OR_NULL(segments))
-		return false;
-	consume_skb(skb);
-	skb_list_walk_safe(segments, skb, next) {
-		skb_mark_not_on_list(skb);
-		__skb_queue_tail(batch, skb);
-	}
-	return true;
-}
-
 static int take(struct wgt_device *wg, struct sk_buff *skb, struct wgt_peer *peer)
 {
 	unsigned int mtu = skb_valid_dst(skb) ? dst_mtu(skb_dst(skb)) : wg->dev->mtu;
 	struct sk_buff_head batch;
-	struct sk_buff *each;
+	unsigned int len = skb->len;
 
-	__skb_queue_head_init(&batch);
-	if (!skb_is_gso(skb)) {
-		skb = skb_share_check(skb, GFP_ATOMIC);
-		if (unlikely(!skb)) {
-			wgt_count(wg, TX_NO_MEMORY, 1);
-			return 0;
-		}
-		__skb_queue_tail(&batch, skb);
-	} else if (unlikely(!split(skb, &batch))) {
-		wgt_count(wg, TX_GSO, 1);
+	skb = skb_share_check(skb, GFP_ATOMIC);
+	if (unlikely(!skb)) {
+		wgt_drop(wg, TX_NO_MEMORY, 1);
 		DEV_STATS_INC(wg->dev, tx_dropped);
-		kfree_skb(skb);
 		return 0;
 	}
+	skb_dst_drop(skb);
+	wgt_cb(skb)->mtu = mtu;
+	wgt_cb(skb)->tos = ip_tunnel_ecn_encap(0, ip_hdr(skb), skb);
+	wgt_cb(skb)->segments = 1;
 
-	skb_queue_walk(&batch, each) {
-		skb_dst_drop(each);
-		wgt_cb(each)->mtu = mtu;
-		wgt_cb(each)->tos = ip_tunnel_ecn_encap(0, ip_hdr(each), each);
+	__skb_queue_head_init(&batch);
+	__skb_queue_tail(&batch, skb);
+	if (skb_is_gso(skb)) {
+		if (wgt_switched_on(wg, WGT_SUPERPACKETS_OUT))
+			wgt_cb(skb)->segments = wgt_super_segments(skb, mtu);
+		if (wgt_cb(skb)->segments < 2 && unlikely(!wgt_super_split(&batch))) {
+			wgt_drop(wg, TX_GSO, 1);
+			DEV_STATS_INC(wg->dev, tx_dropped);
+			kfree_skb(skb);
+			return 0;
+		}
 	}
+	trace_wgt_taken(wg->dev, max(skb_queue_len(&batch), wgt_cb(skb_peek(&batch))->segments),
+			len);
 	wg->pipeline->transmit(peer, &batch);
 	return 0;
 }
@@ -189,25 +180,25 @@ static netdev_tx_t wgt_xmit(struct sk_buff *skb, struct net_device *dev)
 	rcu_read_lock();
 	if (unlikely(!skb->protocol || skb->protocol != ip_tunnel_parse_protocol(skb))) {
 		net_dbg_ratelimited("%s: Packet is neither IPv4 nor IPv6\n", dev->name);
-		wgt_count(wg, TX_BAD_PROTOCOL, 1);
+		wgt_drop(wg, TX_BAD_PROTOCOL, 1);
 		ret = -EPROTONOSUPPORT;
 		goto drop;
 	}
 	if (unlikely(!skb_frags_readable(skb))) {
-		wgt_count(wg, TX_UNREADABLE, 1);
+		wgt_drop(wg, TX_UNREADABLE, 1);
 		ret = -EFAULT;
 		goto drop;
 	}
 	peer = wgt_allowedips_find_dst(&wg->allowedips, skb);
 	if (unlikely(!peer)) {
 		net_dbg_ratelimited("%s: No peer is allowed to receive this packet\n", dev->name);
-		wgt_count(wg, TX_NO_PEER, 1);
+		wgt_drop(wg, TX_NO_PEER, 1);
 		ret = -ENOKEY;
 		goto unreachable;
 	}
 	if (unlikely(READ_ONCE(peer->endpoint.addr.sa_family) == AF_UNSPEC)) {
 		net_dbg_ratelimited("%s: No endpoint of peer %llu is known\n", dev->name, peer->id);
-		wgt_count(wg, TX_NO_ENDPOINT, 1);
+		wgt_drop(wg, TX_NO_ENDPOINT, 1);
 		ret = -EDESTADDRREQ;
 		goto unreachable;
 	}
@@ -274,19 +265,35 @@ static void get_drvinfo(struct net_device *dev, struct ethtool_drvinfo *info)
 	snprintf(info->bus_info, sizeof(info->bus_info), "wgtrunk-%s", wg->pipeline->name);
 }
 
+#define FIRST_COUNTER	WG_LANE_C_RX_MALFORMED
+
+static const char switch_names[][ETH_GSTRING_LEN] = {
+	[WGT_SUPERPACKETS_OUT] = "superpackets-out",
+	[WGT_AGGREGATES_IN] = "aggregates-in",
+};
+
 static int get_sset_count(struct net_device *dev, int set)
 {
-	return set == ETH_SS_STATS ? WGT_CNT_MAX : -EOPNOTSUPP;
+	switch (set) {
+	case ETH_SS_STATS:
+		return WG_LANE_C_MAX + 1 - FIRST_COUNTER;
+	case ETH_SS_PRIV_FLAGS:
+		return ARRAY_SIZE(switch_names);
+	default:
+		return -EOPNOTSUPP;
+	}
 }
 
 static void get_strings(struct net_device *dev, u32 set, u8 *data)
 {
 	int i;
 
+	if (set == ETH_SS_PRIV_FLAGS)
+		memcpy(data, switch_names, sizeof(switch_names));
 	if (set != ETH_SS_STATS)
 		return;
-	for (i = 0; i < WGT_CNT_MAX; i++)
-		strscpy((char *)data + i * ETH_GSTRING_LEN, wgt_counter_name(i), ETH_GSTRING_LEN);
+	for (i = FIRST_COUNTER; i <= WG_LANE_C_MAX; i++, data += ETH_GSTRING_LEN)
+		strscpy(data, wgt_counter_name(i), ETH_GSTRING_LEN);
 }
 
 static void get_ethtool_stats(struct net_device *dev, struct ethtool_stats *stats, u64 *data)
@@ -294,12 +301,31 @@ static void get_ethtool_stats(struct net_device *dev, struct ethtool_stats *stat
 	struct wgt_device *wg = netdev_priv(dev);
 	int i;
 
-	for (i = 0; i < WGT_CNT_MAX; i++)
-		data[i] = wgt_counter_sum(wg->counters, i);
+	for (i = FIRST_COUNTER; i <= WG_LANE_C_MAX; i++)
+		*data++ = wgt_counter_sum(wg->counters, i);
+}
+
+/* ethtool --show-priv-flags, --set-priv-flags */
+static u32 get_priv_flags(struct net_device *dev)
+{
+	struct wgt_device *wg = netdev_priv(dev);
+
+	return READ_ONCE(wg->switches);
+}
+
+static int set_priv_flags(struct net_device *dev, u32 flags)
+{
+	struct wgt_device *wg = netdev_priv(dev);
+
+	/* The core lets nothing through but what has a name. */
+	wgt_device_switch(wg, flags);
+	return 0;
 }
 
 static const struct ethtool_ops ethtool_ops = {
 	.get_drvinfo = get_drvinfo,
+	.get_priv_flags = get_priv_flags,
+	.set_priv_flags = set_priv_flags,
 	.get_link = ethtool_op_get_link,
 	.get_sset_count = get_sset_count,
 	.get_strings = get_strings,
@@ -307,6 +333,14 @@ static const struct ethtool_ops ethtool_ops = {
 };
 
 static const struct device_type device_type = { .name = "wireguard" };
+
+void wgt_device_switch(struct wgt_device *wg, u32 switches)
+{
+	mutex_lock(&wg->config);
+	WRITE_ONCE(wg->switches, switches);
+	wgt_socket_aggregate(wg);
+	mutex_unlock(&wg->config);
+}
 
 bool wgt_device_is_ours(const struct net_device *dev)
 {
@@ -401,6 +435,9 @@ WGT_NEWLINK(newlink)
 	wgt_allowedips_init(&wg->allowedips);
 	wgt_cookie_checker_init(wg);
 	wg->generation = 1;
+	wg->switches = WGT_SWITCHES;
+	wg->home = -1;
+	wg->home_now = -1;
 
 	ret = init_parts(wg);
 	if (ret)

@@ -17,6 +17,14 @@
 struct wgt_handshake_cpu;
 struct wgt_pipeline;
 
+/* What can be taken out at run time; names in device.c. */
+enum wgt_switch {
+	WGT_SUPERPACKETS_OUT,
+	WGT_AGGREGATES_IN,
+};
+
+#define WGT_SWITCHES	(BIT(WGT_SUPERPACKETS_OUT) | BIT(WGT_AGGREGATES_IN))
+
 /**
  * struct wgt_device - private part of the net_device
  * @dev: the rest of it
@@ -25,6 +33,11 @@ struct wgt_pipeline;
  * @sock6: IPv6 socket
  * @creating_net: namespace of the sockets; NULL when it has died before the device
  * @fwmark: of outer packets
+ * @switches: bits of &enum wgt_switch
+ * @home: home CPU, or -1; under @config
+ * @home_now: the one that packets are handed to, or -1; follows @home
+ * @home_since: since when, in jiffies
+ * @handed: bytes of memory under way to it
  * @port: listen port, host order; 0 while none was chosen
  * @index_table: see index.h
  * @pubkey_table: see index.h
@@ -50,6 +63,10 @@ struct wgt_device {
 	struct sock __rcu *sock6;
 	struct net __rcu *creating_net;
 	u32 fwmark;
+	u32 switches;
+	int home;
+	int home_now;
+	unsigned long home_since;
 	u16 port;
 	struct rhashtable index_table;
 	struct rhashtable pubkey_table;
@@ -68,7 +85,17 @@ struct wgt_device {
 	int handshake_turn;
 	u64 loaded_until;
 	struct list_head list;
+	atomic_t handed ____cacheline_aligned_in_smp;
 };
+
+/* wgt_switched_on() - any context */
+static inline bool wgt_switched_on(const struct wgt_device *wg, enum wgt_switch which)
+{
+	return READ_ONCE(wg->switches) & BIT(which);
+}
+
+/* wgt_device_switch() - set all switches. Process context, may sleep. */
+void wgt_device_switch(struct wgt_device *wg, u32 switches);
 
 /* wgt_device_is_ours() - is this a wireguard device of this module? Any context. */
 bool wgt_device_is_ours(const struct net_device *dev);

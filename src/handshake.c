@@ -231,10 +231,10 @@ static void handle_message(struct wgt_device *wg, struct sk_buff *skb)
 	switch (wgt_cookie_check(wg, skb, loaded)) {
 	case WGT_MAC_INVALID:
 		wgt_dbg_skb("Invalid MAC of handshake from %pISpfsc\n", wg, skb);
-		wgt_count(wg, HS_BAD_MAC, 1);
+		wgt_drop(wg, HS_BAD_MAC, 1);
 		return;
 	case WGT_MAC_RATE_LIMITED:
-		wgt_count(wg, HS_RATE_LIMITED, 1);
+		wgt_drop(wg, HS_RATE_LIMITED, 1);
 		return;
 	case WGT_MAC_NO_COOKIE:
 		if (loaded) {
@@ -250,7 +250,7 @@ static void handle_message(struct wgt_device *wg, struct sk_buff *skb)
 	good = type == WGT_MSG_INITIATION ? handle_initiation(wg, skb) : handle_response(wg, skb);
 	if (!good) {
 		wgt_dbg_skb("Invalid handshake message from %pISpfsc\n", wg, skb);
-		wgt_count(wg, HS_INVALID, 1);
+		wgt_drop(wg, HS_INVALID, 1);
 	}
 }
 
@@ -283,7 +283,7 @@ void wgt_handshake_receive(struct wgt_device *wg, struct sk_buff *skb)
 
 	wgt_count(wg, HS_RX, 1);
 	if (skb_queue_len_lockless(&wg->handshakes) >= WGT_MAX_HANDSHAKES) {
-		wgt_count(wg, HS_QUEUE_FULL, 1);
+		wgt_drop(wg, HS_QUEUE_FULL, 1);
 		dev_core_stats_rx_dropped_inc(wg->dev);
 		kfree_skb(skb);
 		return;

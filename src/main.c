@@ -5,10 +5,12 @@
 
 #include <linux/module.h>
 #include <net/genetlink.h>
+#include <uapi/linux/wg_lane.h>
 
 #include "allowedips.h"
 #include "device.h"
 #include "handshake.h"
+#include "lane.h"
 #include "netlink.h"
 #include "noise.h"
 #include "peer.h"
@@ -26,6 +28,7 @@ static const struct {
 	{ wgt_inline_module_init, wgt_inline_module_exit },
 	{ wgt_device_module_init, wgt_device_module_exit },
 	{ wgt_netlink_init, wgt_netlink_exit },
+	{ wgt_lane_init, wgt_lane_exit },
 };
 
 static void take_down(int count)
@@ -63,3 +66,4 @@ MODULE_AUTHOR("The wgtrunk authors");
 MODULE_VERSION(WGT_VERSION);
 MODULE_ALIAS_RTNL_LINK("wireguard");
 MODULE_ALIAS_GENL_FAMILY(WG_GENL_NAME);
+MODULE_ALIAS_GENL_FAMILY(WG_LANE_GENL_NAME);

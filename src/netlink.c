@@ -60,19 +60,12 @@ static const struct nla_policy allowedip_policy[WGT_ALLOWEDIP_A_MAX + 1] = {
 	[WGALLOWEDIP_A_CIDR_MASK] = NUMBER(8),
 };
 
-/* The device that a request names, by number or by name; RTNL is held. */
-static struct wgt_device *find_device(struct net *net, struct nlattr **attrs,
-				      struct netlink_ext_ack *extack)
+struct wgt_device *wgt_netlink_find(struct net *net, const struct nlattr *number,
+				    const struct nlattr *name, struct netlink_ext_ack *extack)
 {
-	struct nlattr *number = attrs[WGDEVICE_A_IFINDEX];
-	struct nlattr *name = attrs[WGDEVICE_A_IFNAME];
 	struct net_device *dev;
 
 	ASSERT_RTNL();
-	if (!number == !name) {
-		NL_SET_ERR_MSG(extack, "either an interface index or a name is needed");
-		return ERR_PTR(-EBADR);
-	}
 	if (number)
 		dev = __dev_get_by_index(net, nla_get_u32(number));
 	else
@@ -84,6 +77,17 @@ static struct wgt_device *find_device(struct net *net, struct nlattr **attrs,
 		return ERR_PTR(-EOPNOTSUPP);
 	}
 	return netdev_priv(dev);
+}
+
+/* The device that a request names; RTNL is held. */
+static struct wgt_device *find_device(struct net *net, struct nlattr **attrs,
+				      struct netlink_ext_ack *extack)
+{
+	if (!attrs[WGDEVICE_A_IFINDEX] == !attrs[WGDEVICE_A_IFNAME]) {
+		NL_SET_ERR_MSG(extack, "either an interface index or a name is needed");
+		return ERR_PTR(-EBADR);
+	}
+	return wgt_netlink_find(net, attrs[WGDEVICE_A_IFINDEX], attrs[WGDEVICE_A_IFNAME], extack);
 }
 
 /* --- WG_CMD_GET_DEVICE --- */

@@ -20,13 +20,13 @@ struct wgt_peer;
 /**
  * struct wgt_pipeline - one way to work on packets
  * @name: for people
- * @receive: decrypt and deliver a batch of transport messages, all under the
- *	same receiver index and from the same source. skb->data of each is at the
- *	message, whose header is linear; outer headers are still set. The list is
- *	empty afterwards, its packets consumed. Softirq or BH disabled, RCU read
- *	lock held.
+ * @receive: decrypt and deliver a transport message. skb->data is at the
+ *	message, whose header is linear; outer headers are still set; consumed.
+ *	With @more the next piece of the same aggregate follows at once: it may be
+ *	kept for a batch until the last one, or, if that does not come, until the
+ *	end of the softirq. Softirq or BH disabled, RCU read lock held.
  * @transmit: encrypt and send a batch of plain packets to a peer, or stage them
- *	and see to a handshake. The list is empty afterwards, its packets
+ *	and see to a handshake. All are single ones, or there is one GSO packet. The list is empty afterwards, its packets
  *	consumed. BH disabled, RCU read lock held.
  * @drain: send what is staged, if there is a key. Any context but hardirq, RCU
  *	read lock held.
@@ -36,7 +36,7 @@ struct wgt_peer;
  */
 struct wgt_pipeline {
 	const char *name;
-	void (*receive)(struct wgt_device *wg, struct sk_buff_head *batch);
+	void (*receive)(struct wgt_device *wg, struct sk_buff *skb, bool more);
 	void (*transmit)(struct wgt_peer *peer, struct sk_buff_head *batch);
 	void (*drain)(struct wgt_peer *peer);
 	void (*purge)(struct wgt_peer *peer);
@@ -47,11 +47,19 @@ extern const struct wgt_pipeline wgt_pipeline_inline;
 
 /**
  * struct wgt_cb - what the pipeline notes in skb->cb
+ * @wg: first of a batch handed over: its device
+ * @amount: same: bytes of memory of all
  * @mtu: plain packets: what padding must not exceed
+ * @segments: plain packets: how many it is, more than one for a GSO packet
  * @tos: plain packets: of the outer header; received ones: that it had
+ * @counter: received ones: nonce
  */
 struct wgt_cb {
+	struct wgt_device *wg;
+	int amount;
 	unsigned int mtu;
+	unsigned int segments;
+	u64 counter;
 	u8 tos;
 };
 

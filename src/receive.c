@@ -59,19 +59,21 @@ static u8 outer_tos(const struct sk_buff *skb)
 int wgt_receive(struct sock *sk, struct sk_buff *skb)
 {
 	struct wgt_device *wg = rcu_dereference_sk_user_data(sk);
-	struct sk_buff_head batch;
+	/* UDP cuts an aggregate, and comes here for each piece of that list in turn. */
+	bool more = skb->next;
 
+	skb_mark_not_on_list(skb);
 	if (unlikely(!wg)) {
 		kfree_skb(skb);
 		return 0;
 	}
 	if (unlikely(!skb_frags_readable(skb))) {
-		wgt_count(wg, RX_UNREADABLE, 1);
+		wgt_drop(wg, RX_UNREADABLE, 1);
 		goto drop;
 	}
 	skb = skb_share_check(skb, GFP_ATOMIC);
 	if (unlikely(!skb)) {
-		wgt_count(wg, RX_NO_MEMORY, 1);
+		wgt_drop(wg, RX_NO_MEMORY, 1);
 		return 0;
 	}
 	if (unlikely(!pull_udp(skb)))
@@ -80,9 +82,7 @@ int wgt_receive(struct sock *sk, struct sk_buff *skb)
 	switch (message_type(skb)) {
 	case WGT_MSG_DATA:
 		wgt_cb(skb)->tos = outer_tos(skb);
-		__skb_queue_head_init(&batch);
-		__skb_queue_tail(&batch, skb);
-		wg->pipeline->receive(wg, &batch);
+		wg->pipeline->receive(wg, skb, more);
 		return 0;
 	case WGT_MSG_INITIATION:
 	case WGT_MSG_RESPONSE:
@@ -92,7 +92,7 @@ int wgt_receive(struct sock *sk, struct sk_buff *skb)
 	}
 
 malformed:
-	wgt_count(wg, RX_MALFORMED, 1);
+	wgt_drop(wg, RX_MALFORMED, 1);
 drop:
 	DEV_STATS_INC(wg->dev, rx_errors);
 	kfree_skb(skb);

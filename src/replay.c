@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Copyright (C) 2026 The wgtrunk authors */
 
+#include <linux/lockdep.h>
+
 #include "replay.h"
 
 #define RING_WORDS	(WGT_WINDOW_BITS / BITS_PER_LONG)
@@ -34,18 +36,13 @@ static void slide(struct wgt_replay *replay, u64 counter)
 bool wgt_replay_accept(struct wgt_replay *replay, u64 counter)
 {
 	unsigned long *word = &replay->ring[counter / BITS_PER_LONG % RING_WORDS];
-	bool fresh = false;
 
+	lockdep_assert_held(&replay->lock);
 	if (unlikely(counter >= WGT_REJECT_AFTER_MESSAGES))
 		return false;
-
-	spin_lock(&replay->lock);
 	if (likely(counter >= replay->top))
 		slide(replay, counter);
 	else if (replay->top - 1 - counter > WINDOW_REACH)
-		goto out;
-	fresh = !__test_and_set_bit(counter % BITS_PER_LONG, word);
-out:
-	spin_unlock(&replay->lock);
-	return fresh;
+		return false;
+	return !__test_and_set_bit(counter % BITS_PER_LONG, word);
 }

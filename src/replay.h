@@ -34,7 +34,7 @@ void wgt_replay_init(struct wgt_replay *replay);
  * @replay: window
  * @counter: of a message that has been authenticated, never of another
  *
- * Context: softirq or with BH disabled. Takes @replay->lock.
+ * Context: BH disabled, @replay->lock held, for as many messages as there are.
  * Return: true where the message is new, false where it was seen before, is
  * older than the window, or has a counter of WGT_REJECT_AFTER_MESSAGES or more.
  */

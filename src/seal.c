@@ -73,7 +73,7 @@ static bool owner_can_move(const struct sk_buff *skb)
 	       (skb->destructor == sock_wfree || (sk_fullsock(skb->sk) && sk_is_tcp(skb->sk)));
 }
 
-static void move_owner(struct sk_buff *to, struct sk_buff *from)
+void wgt_move_owner(struct sk_buff *to, struct sk_buff *from)
 {
 	int delta = to->truesize - from->truesize;
 
@@ -149,6 +149,22 @@ static void write_header(struct wgt_msg_data *msg, const struct wgt_keypair *pai
 	msg->counter = cpu_to_le64(counter);
 }
 
+unsigned int wgt_message_length(unsigned int len, unsigned int mtu)
+{
+	return WGT_DATA_OVERHEAD + len + padding_of(len, mtu);
+}
+
+void wgt_seal_flat(u8 *message, unsigned int len, unsigned int size, struct wgt_keypair *pair,
+		   u64 counter)
+{
+	u8 *plain = message + sizeof(struct wgt_msg_data);
+
+	memset(plain + len, 0, size - WGT_DATA_OVERHEAD - len);
+	chacha20poly1305_encrypt(plain, plain, size - WGT_DATA_OVERHEAD, NULL, 0, counter,
+				 pair->send_key);
+	write_header((struct wgt_msg_data *)message, pair, counter);
+}
+
 static struct sk_buff *seal_in_place(struct sk_buff *skb, struct wgt_keypair *pair, u64 counter,
 				     unsigned int padding)
 {
@@ -162,8 +178,7 @@ static struct sk_buff *seal_in_place(struct sk_buff *skb, struct wgt_keypair *pa
 	return skb;
 }
 
-/* Puts the plain packet in one piece at @to, with its checksum finished, and padded. */
-static void flatten(struct sk_buff *skb, u8 *to, unsigned int padding)
+void wgt_flatten(struct sk_buff *skb, u8 *to)
 {
 	if (skb->ip_summed == CHECKSUM_PARTIAL) {
 		__sum16 *sum = (__sum16 *)(to + skb_checksum_start_offset(skb) + skb->csum_offset);
@@ -175,7 +190,6 @@ static void flatten(struct sk_buff *skb, u8 *to, unsigned int padding)
 	} else {
 		skb_copy_bits(skb, 0, to, skb->len);
 	}
-	memset(to + skb->len, 0, padding);
 }
 
 static struct sk_buff *seal_to_linear(struct sk_buff *skb, struct wgt_keypair *pair, u64 counter,
@@ -183,19 +197,20 @@ static struct sk_buff *seal_to_linear(struct sk_buff *skb, struct wgt_keypair *p
 {
 	unsigned int plain = skb->len + padding;
 	struct sk_buff *out;
-	u8 *to;
+	u8 *message;
 
 	out = alloc_linear(WGT_HEADROOM, plain + WGT_DATA_OVERHEAD);
 	if (!out)
 		return NULL;
-	write_header(__skb_put(out, sizeof(struct wgt_msg_data)), pair, counter);
-	to = __skb_put(out, WGT_SEALED(plain));
+	message = __skb_put(out, plain + WGT_DATA_OVERHEAD);
 	if (!padding && !skb_is_nonlinear(skb) && skb->ip_summed != CHECKSUM_PARTIAL) {
-		chacha20poly1305_encrypt(to, skb->data, plain, NULL, 0, counter, pair->send_key);
+		write_header((struct wgt_msg_data *)message, pair, counter);
+		chacha20poly1305_encrypt(message + sizeof(struct wgt_msg_data), skb->data, plain,
+					 NULL, 0, counter, pair->send_key);
 		return out;
 	}
-	flatten(skb, to, padding);
-	chacha20poly1305_encrypt(to, to, plain, NULL, 0, counter, pair->send_key);
+	wgt_flatten(skb, message + sizeof(struct wgt_msg_data));
+	wgt_seal_flat(message, skb->len, out->len, pair, counter);
 	return out;
 }
 
@@ -248,7 +263,7 @@ struct sk_buff *wgt_seal(struct sk_buff *skb, struct wgt_keypair *pair, u64 coun
 		return NULL;
 	}
 	skb_copy_hash(out, skb);
-	move_owner(out, skb);
+	wgt_move_owner(out, skb);
 	consume_skb(skb);
 	return out;
 }
@@ -287,7 +302,19 @@ static struct sk_buff *open_in_place(struct sk_buff *skb, struct wgt_keypair *pa
 	return skb;
 }
 
-static struct sk_buff *open_to_linear(struct sk_buff *skb, struct wgt_keypair *pair, u64 counter)
+/* Of a page's fragments, where it is no longer than that: GRO takes those over as they are. */
+static struct sk_buff *alloc_for_gro(struct napi_struct *napi, unsigned int headroom,
+				     unsigned int len)
+{
+	struct sk_buff *skb = napi_alloc_skb(napi, headroom + len);
+
+	if (likely(skb))
+		skb_reserve(skb, headroom);
+	return skb;
+}
+
+static struct sk_buff *open_to_linear(struct sk_buff *skb, struct wgt_keypair *pair, u64 counter,
+				      struct napi_struct *napi)
 {
 	unsigned int sealed = skb->len - sizeof(struct wgt_msg_data);
 	struct sk_buff *out;
@@ -295,7 +322,7 @@ static struct sk_buff *open_to_linear(struct sk_buff *skb, struct wgt_keypair *p
 	u8 *to;
 
 	/* Forwarded packets want to be sealed or framed again in place. */
-	out = alloc_linear(WGT_HEADROOM + sizeof(struct wgt_msg_data), sealed + WGT_PADDING);
+	out = alloc_for_gro(napi, WGT_HEADROOM + sizeof(struct wgt_msg_data), sealed + WGT_PADDING);
 	if (!out)
 		return ERR_PTR(-ENOMEM);
 	to = __skb_put(out, sealed);
@@ -342,15 +369,15 @@ fail:
 }
 
 struct sk_buff *wgt_open(struct sk_buff *skb, struct wgt_keypair *pair, u64 counter,
-			 struct net_device *dev)
+			 struct net_device *dev, struct napi_struct *napi)
 {
-	u8 tos = wgt_cb(skb)->tos;
+	struct wgt_cb cb = *wgt_cb(skb);
 	struct sk_buff *out;
 
 	if (writable_in_place(skb))
 		out = open_in_place(skb, pair, counter);
 	else if (skb->len <= LINEAR_MAX)
-		out = open_to_linear(skb, pair, counter);
+		out = open_to_linear(skb, pair, counter, napi);
 	else
 		out = open_to_paged(skb, pair, counter);
 
@@ -365,7 +392,7 @@ struct sk_buff *wgt_open(struct sk_buff *skb, struct wgt_keypair *pair, u64 coun
 	skb_reset_mac_header(out);
 	skb_reset_network_header(out);
 	skb_reset_transport_header(out);
-	wgt_cb(out)->tos = tos;
+	*wgt_cb(out) = cb;
 	out->dev = dev;
 	return out;
 }

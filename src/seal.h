@@ -13,6 +13,7 @@
 
 #include "messages.h"
 
+struct napi_struct;
 struct net_device;
 struct wgt_keypair;
 
@@ -35,6 +36,35 @@ struct wgt_keypair;
  */
 struct sk_buff *wgt_seal(struct sk_buff *skb, struct wgt_keypair *pair, u64 counter);
 
+/* wgt_message_length() - bytes of the message that @len plain bytes become; padding does not exceed @mtu. */
+unsigned int wgt_message_length(unsigned int len, unsigned int mtu);
+
+/**
+ * wgt_seal_flat() - seal a plain packet where it lies
+ * @message: room for the message; the packet lies behind the room for its header
+ * @len: of the packet
+ * @size: of the message, wgt_message_length()
+ * @pair: key pair, under the RCU read lock
+ * @counter: nonce, used for this packet only
+ *
+ * Context: any, but hardirq.
+ */
+void wgt_seal_flat(u8 *message, unsigned int len, unsigned int size, struct wgt_keypair *pair,
+		   u64 counter);
+
+/* wgt_flatten() - copy all of @skb, which is not GSO, to @to in one piece, its checksum finished. */
+void wgt_flatten(struct sk_buff *skb, u8 *to);
+
+/**
+ * wgt_move_owner() - what @from was charged for is now under way as @to
+ * @to: new, without an owner
+ * @from: about to be freed
+ *
+ * Nothing is moved where the owner's kind does not allow it. The difference of
+ * their sizes is charged, too.
+ */
+void wgt_move_owner(struct sk_buff *to, struct sk_buff *from);
+
 /**
  * wgt_open() - the plain packet of a transport message
  * @skb: message, skb->data at its first byte, at least WGT_DATA_OVERHEAD long,
@@ -42,12 +72,13 @@ struct sk_buff *wgt_seal(struct sk_buff *skb, struct wgt_keypair *pair, u64 coun
  * @pair: key pair, under the RCU read lock
  * @counter: of the message
  * @dev: that the packet will appear on
+ * @napi: that it will be given to
  *
- * Context: any, but hardirq.
+ * Context: softirq or BH disabled.
  * Return: the packet without anything left of the outer one, skb->data and
  * network header at its first byte; -EBADMSG where the tag is wrong; -ENOMEM.
  */
 struct sk_buff *wgt_open(struct sk_buff *skb, struct wgt_keypair *pair, u64 counter,
-			 struct net_device *dev);
+			 struct net_device *dev, struct napi_struct *napi);
 
 #endif /* WGT_SEAL_H */

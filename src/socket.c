@@ -43,6 +43,11 @@ int wgt_endpoint_from_skb(struct wgt_endpoint *endpoint, const struct sk_buff *s
 	}
 }
 
+static unsigned int packets_of(const struct sk_buff *skb)
+{
+	return skb_shinfo(skb)->gso_segs ?: 1;
+}
+
 /* The address or interface that replies should leave from is no more. */
 static void forget_source(struct wgt_endpoint *endpoint, struct dst_cache *cache)
 {
@@ -101,7 +106,7 @@ static int send4(struct wgt_device *wg, struct sk_buff *skb, struct wgt_endpoint
 	struct rtable *rt;
 
 	if (unlikely(!sk)) {
-		wgt_count(wg, TX_NO_SOCKET, 1);
+		wgt_drop(wg, TX_NO_SOCKET, packets_of(skb));
 		kfree_skb(skb);
 		return -ENONET;
 	}
@@ -110,7 +115,7 @@ static int send4(struct wgt_device *wg, struct sk_buff *skb, struct wgt_endpoint
 	if (IS_ERR(rt)) {
 		net_dbg_ratelimited("%s: No route to %pISpfsc, error %ld\n",
 				    wg->dev->name, &endpoint->addr, PTR_ERR(rt));
-		wgt_count(wg, TX_NO_ROUTE, 1);
+		wgt_drop(wg, TX_NO_ROUTE, packets_of(skb));
 		kfree_skb(skb);
 		return PTR_ERR(rt);
 	}
@@ -157,7 +162,7 @@ static int send6(struct wgt_device *wg, struct sk_buff *skb, struct wgt_endpoint
 	struct dst_entry *dst;
 
 	if (unlikely(!sk)) {
-		wgt_count(wg, TX_NO_SOCKET, 1);
+		wgt_drop(wg, TX_NO_SOCKET, packets_of(skb));
 		kfree_skb(skb);
 		return -ENONET;
 	}
@@ -166,7 +171,7 @@ static int send6(struct wgt_device *wg, struct sk_buff *skb, struct wgt_endpoint
 	if (IS_ERR(dst)) {
 		net_dbg_ratelimited("%s: No route to %pISpfsc, error %ld\n",
 				    wg->dev->name, &endpoint->addr, PTR_ERR(dst));
-		wgt_count(wg, TX_NO_ROUTE, 1);
+		wgt_drop(wg, TX_NO_ROUTE, packets_of(skb));
 		kfree_skb(skb);
 		return PTR_ERR(dst);
 	}
@@ -199,7 +204,7 @@ static int send_to(struct wgt_device *wg, struct sk_buff *skb, struct wgt_endpoi
 	case AF_INET6:
 		return send6(wg, skb, endpoint, tos, cache);
 	default:
-		wgt_count(wg, TX_NO_ENDPOINT, 1);
+		wgt_drop(wg, TX_NO_ENDPOINT, packets_of(skb));
 		kfree_skb(skb);
 		return -EDESTADDRREQ;
 	}
@@ -214,16 +219,39 @@ static void write_back_source(struct wgt_peer *peer, const struct wgt_endpoint *
 	write_sequnlock_bh(&peer->endpoint_lock);
 }
 
+/*
+ * The tunnel helpers count a superpacket as one packet, sent or dropped: the
+ * others of it went the same way.
+ */
+static void count_others(struct net_device *dev, unsigned int others, u64 sent_before)
+{
+	struct pcpu_sw_netstats *own = this_cpu_ptr(dev->tstats);
+
+	if (u64_stats_read(&own->tx_packets) == sent_before) {
+		DEV_STATS_ADD(dev, tx_dropped, others);
+		return;
+	}
+	u64_stats_update_begin(&own->syncp);
+	u64_stats_add(&own->tx_packets, others);
+	u64_stats_update_end(&own->syncp);
+}
+
 int wgt_socket_send(struct wgt_peer *peer, struct sk_buff *skb, u8 tos)
 {
+	unsigned int packets = packets_of(skb);
+	struct net_device *dev = peer->wg->dev;
 	struct wgt_endpoint endpoint, before;
 	unsigned int len = skb->len;
+	u64 sent_before;
 	int ret;
 
 	rcu_read_lock_bh();
 	wgt_peer_get_endpoint(peer, &endpoint);
 	before = endpoint;
+	sent_before = u64_stats_read(&this_cpu_ptr(dev->tstats)->tx_packets);
 	ret = send_to(peer->wg, skb, &endpoint, tos, &peer->route_cache);
+	if (packets > 1 && likely(!ret))
+		count_others(dev, packets - 1, sent_before);
 	rcu_read_unlock_bh();
 
 	if (unlikely(memcmp(&endpoint.src6, &before.src6, sizeof(before.src6))))
@@ -231,7 +259,7 @@ int wgt_socket_send(struct wgt_peer *peer, struct sk_buff *skb, u8 tos)
 	if (likely(!ret))
 		atomic64_add(len, &peer->tx_bytes);
 	else
-		DEV_STATS_INC(peer->wg->dev, tx_errors);
+		DEV_STATS_ADD(dev, tx_errors, packets);
 	return ret;
 }
 
@@ -281,6 +309,30 @@ int wgt_socket_reply_buffer(struct wgt_device *wg, struct sk_buff *to, const voi
 	return ret;
 }
 
+/*
+ * An aggregate's headers are looked at once, on its whole way to the socket;
+ * there UDP cuts it, and calls our hook for each piece in a row. convert_csum
+ * would have it sum up every byte then.
+ */
+static void set_aggregate(struct wgt_device *wg, struct sock *sk)
+{
+	wgt_udp_set_gro(sk, wgt_switched_on(wg, WGT_AGGREGATES_IN));
+}
+
+void wgt_socket_aggregate(struct wgt_device *wg)
+{
+	struct sock *sk4, *sk6;
+
+	mutex_lock(&wg->socket_update);
+	sk4 = rcu_dereference_protected(wg->sock4, lockdep_is_held(&wg->socket_update));
+	sk6 = rcu_dereference_protected(wg->sock6, lockdep_is_held(&wg->socket_update));
+	if (sk4)
+		set_aggregate(wg, sk4);
+	if (sk6)
+		set_aggregate(wg, sk6);
+	mutex_unlock(&wg->socket_update);
+}
+
 static struct sock *open_one(struct wgt_device *wg, struct net *net, struct udp_port_cfg *port,
 			     int *ret)
 {
@@ -299,6 +351,8 @@ static struct sock *open_one(struct wgt_device *wg, struct net *net, struct udp_
 	sock->sk->sk_sndbuf = INT_MAX;
 	sk_set_memalloc(sock->sk);
 	wgt_tunnel_sock_setup(net, sock, &cfg);
+	inet_dec_convert_csum(sock->sk);
+	set_aggregate(wg, sock->sk);
 	return sock->sk;
 }
 

@@ -30,11 +30,14 @@ int wgt_socket_open(struct wgt_device *wg, u16 port);
 /* wgt_socket_close() - close them, wait for readers. Process context, may sleep. */
 void wgt_socket_close(struct wgt_device *wg);
 
+/* wgt_socket_aggregate() - the switch for aggregates was set; the device's config mutex is held. */
+void wgt_socket_aggregate(struct wgt_device *wg);
+
 /**
  * wgt_socket_send() - route one finished message to a peer's endpoint, and send it
  * @peer: to whom
- * @skb: message, skb->data at its first byte, headroom for all outer headers;
- *	 consumed in every case
+ * @skb: message or superpacket, skb->data at its first byte, headroom for all
+ *	 outer headers; consumed in every case
  * @tos: of the outer header
  *
  * Holds no lock and no per-CPU state while it sends.

@@ -60,7 +60,7 @@ bad_copy()
 {
 	rm -rf "$OUT/bad"
 	mkdir -p "$OUT/bad"
-	cp -r Kbuild src "$OUT/bad/"
+	cp -r Kbuild src include "$OUT/bad/"
 	printf '%s\n' "$1" >>"$OUT/bad/src/main.c"
 }
 

@@ -157,6 +157,19 @@ static inline void wgt_tunnel_sock_release(struct sock *sk)
 #endif
 }
 
+/* GRO for a UDP socket: a bit field became atomic bits. */
+static inline void wgt_udp_set_gro(struct sock *sk, bool on)
+{
+#ifdef WGT_HAVE_UDP_BITS
+	if (on)
+		udp_set_bit(GRO_ENABLED, sk);
+	else
+		udp_clear_bit(GRO_ENABLED, sk);
+#else
+	udp_sk(sk)->gro_enabled = on;
+#endif
+}
+
 #ifdef WGT_HAVE_TUNNEL_CB_FLAGS
 #define wgt_tunnel_xmit4(rt, sk, skb, src, dst, tos, ttl, df, sport, dport)	\
 	udp_tunnel_xmit_skb(rt, sk, skb, src, dst, tos, ttl, df, sport, dport,	\
