@@ -254,6 +254,8 @@ class Netlink:
     comes in pieces of that size.
     """
 
+    FAMILY = "wireguard"
+
     def __init__(self, namespace=None, timeout=60, size=65536):
         self.size = size
         make = namespace.socket if namespace else socket.socket
@@ -263,7 +265,7 @@ class Netlink:
         self.sock.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self.seq = 0
         self.family = GENL_ID_CTRL
-        self.family = self._resolve("wireguard")
+        self.family = self._resolve(self.FAMILY)
 
     def close(self):
         self.sock.close()

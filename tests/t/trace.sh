@@ -50,7 +50,7 @@ sleep 1
 cd "$tracing" || exit 1
 echo 0 >tracing_on
 echo 4096 >buffer_size_kb
-for name in 'wgt_*:mod:wireguard' 'inline_*:mod:wireguard' 'gro_poll:mod:wireguard' \
+for name in 'wgt_*:mod:wireguard' 'inline_poll:mod:wireguard' \
 	'split:mod:wireguard' 'deliver:mod:wireguard' udp_tunnel_xmit_skb veth_xmit \
 	udp_rcv ip_rcv icmp_rcv chacha20poly1305_encrypt chacha20poly1305_decrypt \
 	napi_gro_receive; do
@@ -108,10 +108,10 @@ in_order()
 }
 
 result "$rc" "the packet is answered"
-in_order wgt_xmit inline_transmit wgt_seal chacha20poly1305_encrypt wgt_socket_send \
+in_order wgt_xmit wgt_outbound wgt_seal chacha20poly1305_encrypt wgt_socket_send \
 	udp_tunnel_xmit_skb veth_xmit
 result $? "sent: look-up, encryption and UDP send inside ndo_start_xmit"
-in_order veth_xmit wgt_receive inline_receive wgt_open chacha20poly1305_decrypt \
+in_order veth_xmit wgt_receive wgt_inbound wgt_open chacha20poly1305_decrypt \
 	wgt_replay_accept wgt_allowedips_find_src napi_gro_receive icmp_rcv
 result $? "received: decryption, checks and delivery after the UDP hook, on the same CPU"
 ! grep -q 'workqueue_' /tmp/way
