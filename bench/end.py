@@ -94,6 +94,14 @@ def net_rx_softirqs():
     return []
 
 
+def wait_for(condition, what):
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise Failed(f"waited in vain for {what}")
+
+
 class End:
     def __init__(self):
         self.processes = {}
@@ -268,12 +276,14 @@ class End:
         with within(ns):
             for cpu, (dev, lines) in enumerate(commands):
                 write(f"/proc/net/pktgen/kpktgend_{cpu}", "rem_device_all\n")
+                # The thread does that in its own time.
+                wait_for(lambda: not self.pktgen_has(cpu, "Running|Stopped"), f"pktgen's thread {cpu} to be free")
                 write(f"/proc/net/pktgen/kpktgend_{cpu}", f"add_device {dev}\n")
                 for line in lines:
                     write(f"/proc/net/pktgen/{dev}", line + "\n")
 
     def pktgen_start(self, ns):
-        """Writing "start" returns when it has been stopped."""
+        """Writing "start" returns when it has been stopped; this returns when packets are being sent."""
         self.pktgen = os.fork()
         if not self.pktgen:
             try:
@@ -282,10 +292,23 @@ class End:
             finally:
                 os._exit(0)
 
-    def pktgen_stop(self, ns):
         with within(ns):
+            wait_for(lambda: self.pktgen_has(0, "Running"), "pktgen to start")
+
+    @staticmethod
+    def pktgen_has(cpu, state):
+        """Are there devices in that state?"""
+        with open(f"/proc/net/pktgen/kpktgend_{cpu}") as file:
+            return re.search(rf"^({state}): +\S", file.read(), re.M)
+
+    def pktgen_stop(self, ns):
+        def stopped():
+            # Again and again: one that comes before the start has no effect.
             write("/proc/net/pktgen/pgctrl", "stop\n")
-        os.waitpid(self.pktgen, 0)
+            return os.waitpid(self.pktgen, os.WNOHANG)[0]
+
+        with within(ns):
+            wait_for(stopped, "pktgen to stop")
 
     def close(self):
         for number in list(self.processes):
