@@ -925,13 +925,14 @@ def _():
     nl = fresh()
     many_peers(nl)
     changer, deleter = Netlink(ns), Netlink(ns)
-    value = [0]
+    value, took = [0], [0.1]
     done = {"whole": 0, "marked": 0}
 
     def change():
         value[0] = (value[0] + 1) % 65536
         changer.set(WG, peers(*(peer(public(i), keepalive=value[0]) for i in range(PEERS))))
-        time.sleep(rng.random() / 20)
+        # Some dumps are to get through between two changes, however slow the machine is.
+        time.sleep(rng.random() * 3 * took[0])
 
     def come_and_go():
         ns.ip("link add wg1 type wireguard")
@@ -956,9 +957,10 @@ def _():
             assert all(len(p.allowed) == PREFIXES for p in device.peers)
 
     with Background(change), Background(come_and_go), Background(lambda: look("wg1", 8192)):
-        end = time.monotonic() + 8
-        while time.monotonic() < end:
+        begin = time.monotonic()
+        while (now := time.monotonic()) < begin + 8 or (now < begin + 60 and not all(done.values())):
             look("wg0", rng.choice((8192, 16384, 65536)))
+            took[0] = time.monotonic() - now
     print(f"# {done}")
     assert done["whole"] and done["marked"]
 
