@@ -108,7 +108,8 @@ class Namespace:
 
     def sniffer(self, dev, protocol=3, timeout=2):
         """A packet socket on one interface."""
-        sock = self.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+        # With a protocol from the start it would hear all interfaces until it is bound.
+        sock = self.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         sock.bind((dev, protocol))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sock.settimeout(timeout)
