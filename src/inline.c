@@ -167,11 +167,17 @@ free_dev:
 	return ret;
 }
 
+static void nothing(void *unused)
+{
+}
+
 void wgt_inline_module_exit(void)
 {
 	int cpu;
 
 	cpuhp_remove_state_nocalls(hotplug_state);
+	/* A kick whose batch somebody else's poll took may be under way still: these come after it. */
+	on_each_cpu(nothing, NULL, 1);
 	for_each_possible_cpu(cpu) {
 		struct napi_struct *napi = &per_cpu_ptr(wgt_cpus, cpu)->napi;
 
