@@ -66,6 +66,7 @@ const char *wgt_counter_name(enum wg_lane_counter which)
 		[WG_LANE_C_TX_KEEPALIVE] = "tx_keepalive",
 		[WG_LANE_C_TX_SUPERPACKETS] = "tx_superpackets",
 		[WG_LANE_C_TX_SUPERPACKET_SEGMENTS] = "tx_superpacket_segments",
+		[WG_LANE_C_RX_TRUNK_DOWN] = "rx_drop_trunk_down",
 	};
 
 	return names[which];

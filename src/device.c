@@ -65,7 +65,7 @@ static void start_peer(struct wgt_peer *peer)
 }
 
 /* Redirects and link-local addresses make no sense without a link layer. */
-static void configure_families(struct net_device *dev)
+void wgt_device_configure_families(struct net_device *dev)
 {
 	struct inet6_dev *v6 = __in6_dev_get(dev);
 	struct in_device *v4 = __in_dev_get_rtnl(dev);
@@ -85,7 +85,7 @@ static int wgt_open_dev(struct net_device *dev)
 	struct wgt_peer *peer;
 	int ret;
 
-	configure_families(dev);
+	wgt_device_configure_families(dev);
 	mutex_lock(&wg->config);
 	ret = wgt_socket_open(wg, wg->port);
 	if (ret)
@@ -127,7 +127,7 @@ static int wgt_stop_dev(struct net_device *dev)
 }
 
 /* What the sender of a packet that nobody is there for gets to know. */
-static void answer_unreachable(struct sk_buff *skb)
+void wgt_device_unreachable(struct sk_buff *skb)
 {
 	if (skb->protocol == htons(ETH_P_IP))
 		icmp_ndo_send(skb, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
@@ -170,14 +170,12 @@ static int take(struct wgt_device *wg, struct sk_buff *skb, struct wgt_peer *pee
 	return 0;
 }
 
-/* ndo_start_xmit; errors go back to a local sender, as its system call's result. */
-static netdev_tx_t wgt_xmit(struct sk_buff *skb, struct net_device *dev)
+netdev_tx_t wgt_device_xmit(struct wgt_device *wg, struct sk_buff *skb)
 {
-	struct wgt_device *wg = netdev_priv(dev);
+	struct net_device *dev = wg->dev;
 	struct wgt_peer *peer;
 	int ret;
 
-	rcu_read_lock();
 	if (unlikely(!skb->protocol || skb->protocol != ip_tunnel_parse_protocol(skb))) {
 		net_dbg_ratelimited("%s: Packet is neither IPv4 nor IPv6\n", dev->name);
 		wgt_drop(wg, TX_BAD_PROTOCOL, 1);
@@ -202,15 +200,23 @@ static netdev_tx_t wgt_xmit(struct sk_buff *skb, struct net_device *dev)
 		ret = -EDESTADDRREQ;
 		goto unreachable;
 	}
-	ret = take(wg, skb, peer);
-	rcu_read_unlock();
-	return ret;
+	return take(wg, skb, peer);
 
 unreachable:
-	answer_unreachable(skb);
+	wgt_device_unreachable(skb);
 drop:
 	DEV_STATS_INC(dev, tx_errors);
 	kfree_skb(skb);
+	return ret;
+}
+
+/* ndo_start_xmit; errors go back to a local sender, as its system call's result. */
+static netdev_tx_t wgt_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	netdev_tx_t ret;
+
+	rcu_read_lock();
+	ret = wgt_device_xmit(netdev_priv(dev), skb);
 	rcu_read_unlock();
 	return ret;
 }
@@ -368,13 +374,10 @@ static void destruct(struct net_device *dev)
 	pr_debug("%s: Interface destroyed\n", dev->name);
 }
 
-static void setup(struct net_device *dev)
+void wgt_device_setup_link(struct net_device *dev)
 {
-	dev->netdev_ops = &netdev_ops;
-	dev->ethtool_ops = &ethtool_ops;
 	dev->header_ops = &ip_tunnel_header_ops;
 	dev->type = ARPHRD_NONE;
-	SET_NETDEV_DEVTYPE(dev, &device_type);
 	dev->flags = IFF_POINTOPOINT | IFF_NOARP;
 	dev->priv_flags |= IFF_NO_QUEUE;
 	dev->hard_header_len = 0;
@@ -390,6 +393,14 @@ static void setup(struct net_device *dev)
 	wgt_set_lltx(dev);
 	netif_keep_dst(dev);
 	netif_set_tso_max_size(dev, GSO_MAX_SIZE);
+}
+
+static void setup(struct net_device *dev)
+{
+	dev->netdev_ops = &netdev_ops;
+	dev->ethtool_ops = &ethtool_ops;
+	SET_NETDEV_DEVTYPE(dev, &device_type);
+	wgt_device_setup_link(dev);
 }
 
 static int init_parts(struct wgt_device *wg)

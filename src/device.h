@@ -13,6 +13,7 @@
 #include "cookie.h"
 #include "counters.h"
 #include "noise.h"
+#include "trunk.h"
 
 struct wgt_handshake_cpu;
 struct wgt_pipeline;
@@ -38,6 +39,7 @@ enum wgt_switch {
  * @home_now: the one that packets are handed to, or -1; follows @home
  * @home_since: since when, in jiffies
  * @handed: bytes of memory under way to it
+ * @lane: see trunk.h
  * @port: listen port, host order; 0 while none was chosen
  * @index_table: see index.h
  * @pubkey_table: see index.h
@@ -85,6 +87,7 @@ struct wgt_device {
 	int handshake_turn;
 	u64 loaded_until;
 	struct list_head list;
+	struct wgt_lane lane;
 	atomic_t handed ____cacheline_aligned_in_smp;
 };
 
@@ -99,6 +102,28 @@ void wgt_device_switch(struct wgt_device *wg, u32 switches);
 
 /* wgt_device_is_ours() - is this a wireguard device of this module? Any context. */
 bool wgt_device_is_ours(const struct net_device *dev);
+
+/**
+ * wgt_device_xmit() - encrypt and send, or stage
+ * @wg: through which device
+ * @skb: as ndo_start_xmit has it, maybe of its trunk; consumed
+ *
+ * Context: BH disabled, RCU read lock held.
+ * Return: 0, or an error for a local sender; counted.
+ */
+netdev_tx_t wgt_device_xmit(struct wgt_device *wg, struct sk_buff *skb);
+
+/* wgt_device_unreachable() - tell the sender of @skb that nobody is there; @skb stays the caller's. */
+void wgt_device_unreachable(struct sk_buff *skb);
+
+/*
+ * wgt_device_configure_families() - no redirects, no link-local addresses. When it
+ * is brought up; RTNL is held.
+ */
+void wgt_device_configure_families(struct net_device *dev);
+
+/* wgt_device_setup_link() - as a tunnel or a trunk of them is: MTU, room, features, no link layer. */
+void wgt_device_setup_link(struct net_device *dev);
 
 /* wgt_device_module_init() - register link kind and notifiers. Process context. Returns 0 or an error, nothing done. */
 int wgt_device_module_init(void);

@@ -235,12 +235,30 @@ static void note_batch(struct wgt_peer *peer, struct wgt_keypair *pair,
 	count_received(peer->wg->dev, count, bytes);
 }
 
+/* The packets of a lane are its trunk's; false where that is down, and they are gone. */
+static bool receive_for(struct net_device *trunk, struct wgt_device *wg, struct sk_buff_head *good)
+{
+	struct sk_buff *skb;
+
+	if (unlikely(!netif_running(trunk))) {
+		wgt_drop(wg, RX_TRUNK_DOWN, skb_queue_len(good));
+		while ((skb = __skb_dequeue(good)))
+			kfree_skb(skb);
+		return false;
+	}
+	skb_queue_walk(good, skb)
+		skb->dev = trunk;
+	wgt_trunk_count_received(trunk, skb_queue_len(good), bytes_of(good));
+	return true;
+}
+
 void wgt_inbound_batch(struct wgt_cpu *self, struct wgt_device *wg, struct sk_buff_head *batch)
 {
 	const struct wgt_msg_data *msg = (struct wgt_msg_data *)skb_peek(batch)->data;
 	unsigned int received = skb_queue_len(batch), count, bytes = 0;
 	struct sk_buff_head opened, good;
 	struct wgt_endpoint from;
+	struct net_device *trunk = rcu_dereference(wg->lane.trunk);
 	struct wgt_keypair *pair;
 	struct wgt_peer *peer;
 	struct sk_buff *skb;
@@ -285,6 +303,8 @@ void wgt_inbound_batch(struct wgt_cpu *self, struct wgt_device *wg, struct sk_bu
 			kfree_skb(skb);
 	}
 	note_batch(peer, pair, &from, count, bytes, data);
+	if (trunk && !receive_for(trunk, wg, &good))
+		return;
 	if (trace_wgt_decrypted_enabled())
 		trace_wgt_decrypted(wg->dev, skb_queue_len(&good), bytes_of(&good));
 	if (received > 1) {

@@ -110,18 +110,23 @@ static void wait_for_flush(struct wgt_cpu *cpu)
 	smp_mb();
 }
 
+void wgt_inline_flush(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		wait_for_flush(per_cpu_ptr(wgt_cpus, cpu));
+}
+
 /*
  * The sockets are closed, and a grace period has passed: packets of the device
  * can only be in inboxes and GRO lists still.
  */
 static void inline_quiesce(struct wgt_device *wg)
 {
-	int cpu;
-
 	while (atomic_read(&wg->handed))
 		usleep_range(50, 500);
-	for_each_possible_cpu(cpu)
-		wait_for_flush(per_cpu_ptr(wgt_cpus, cpu));
+	wgt_inline_flush();
 }
 
 const struct wgt_pipeline wgt_pipeline_inline = {

@@ -70,6 +70,12 @@ bool wgt_gro_open(struct wgt_cpu *self);
  */
 void wgt_gro_close(struct wgt_cpu *cpu);
 
+/*
+ * wgt_inline_flush() - what was in GRO lists when this was called has gone to the
+ * stack when it returns. Process context, may sleep.
+ */
+void wgt_inline_flush(void);
+
 /* wgt_inbound() - see receive in struct wgt_pipeline. */
 void wgt_inbound(struct wgt_device *wg, struct sk_buff *skb, bool more);
 

@@ -14,12 +14,16 @@
 
 static struct genl_family family;
 
+static struct netlink_range_validation weights = { .min = 1, .max = WGT_LANE_WEIGHT_MAX };
+
 static const struct nla_policy policy[WG_LANE_A_MAX + 1] = {
 	[WG_LANE_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
 	[WG_LANE_A_IFNAME] = { .type = NLA_NUL_STRING, .len = IFNAMSIZ - 1 },
 	[WG_LANE_A_HOME_CPU] = NLA_POLICY_MIN(NLA_S32, -1),
 	[WG_LANE_A_SUPERPACKETS_OUT] = NLA_POLICY_MAX(NLA_U8, 1),
 	[WG_LANE_A_AGGREGATES_IN] = NLA_POLICY_MAX(NLA_U8, 1),
+	[WG_LANE_A_ACTIVE] = NLA_POLICY_MAX(NLA_U8, 1),
+	[WG_LANE_A_WEIGHT] = NLA_POLICY_FULL_RANGE(NLA_U32, &weights),
 };
 
 static struct wgt_device *find_device(struct net *net, struct nlattr **attrs,
@@ -38,6 +42,15 @@ static int put_name(struct sk_buff *skb, struct wgt_device *wg)
 	       nla_put_string(skb, WG_LANE_A_IFNAME, wg->dev->name);
 }
 
+static int put_trunk(struct sk_buff *skb, struct wgt_device *wg)
+{
+	const struct net_device *trunk = rtnl_dereference(wg->lane.trunk);
+
+	return trunk && (nla_put_u32(skb, WG_LANE_A_TRUNK, trunk->ifindex) ||
+			 nla_put_u8(skb, WG_LANE_A_ACTIVE, wg->lane.active) ||
+			 nla_put_u32(skb, WG_LANE_A_WEIGHT, wg->lane.weight));
+}
+
 /* One message; -EMSGSIZE, and nothing of it, where there is no room. RTNL is held. */
 static int put_lane(struct sk_buff *skb, struct wgt_device *wg, u32 portid, u32 seq, int flags)
 {
@@ -49,7 +62,7 @@ static int put_lane(struct sk_buff *skb, struct wgt_device *wg, u32 portid, u32 
 	    nla_put_u8(skb, WG_LANE_A_SUPERPACKETS_OUT,
 		       wgt_switched_on(wg, WGT_SUPERPACKETS_OUT)) ||
 	    nla_put_u8(skb, WG_LANE_A_AGGREGATES_IN, wgt_switched_on(wg, WGT_AGGREGATES_IN)) ||
-	    nla_put_string(skb, WG_LANE_A_MODULE_VERSION, WGT_VERSION)) {
+	    nla_put_string(skb, WG_LANE_A_MODULE_VERSION, WGT_VERSION) || put_trunk(skb, wg)) {
 		genlmsg_cancel(skb, header);
 		return -EMSGSIZE;
 	}
@@ -187,6 +200,36 @@ static u32 with_bit(u32 bits, int which, const struct nlattr *attr)
 	return nla_get_u8(attr) ? bits | BIT(which) : bits & ~BIT(which);
 }
 
+static int check_lane(struct wgt_device *wg, struct nlattr **attrs, struct netlink_ext_ack *extack)
+{
+	if ((!attrs[WG_LANE_A_ACTIVE] && !attrs[WG_LANE_A_WEIGHT]) ||
+	    rtnl_dereference(wg->lane.trunk))
+		return 0;
+	NL_SET_ERR_MSG(extack, "not a lane of a trunk");
+	return -EINVAL;
+}
+
+/* Home CPU and place in the trunk: all, or nothing. */
+static int set_lane(struct wgt_device *wg, struct nlattr **attrs)
+{
+	struct wgt_lane before = wg->lane;
+	int ret, home = wg->home;
+
+	if (attrs[WG_LANE_A_ACTIVE])
+		wg->lane.active = nla_get_u8(attrs[WG_LANE_A_ACTIVE]);
+	if (attrs[WG_LANE_A_WEIGHT])
+		wg->lane.weight = nla_get_u32(attrs[WG_LANE_A_WEIGHT]);
+	if (attrs[WG_LANE_A_HOME_CPU])
+		WRITE_ONCE(wg->home, nla_get_s32(attrs[WG_LANE_A_HOME_CPU]));
+	ret = wgt_trunk_lane_changed(wg);
+	if (ret) {
+		wg->lane.active = before.active;
+		wg->lane.weight = before.weight;
+		WRITE_ONCE(wg->home, home);
+	}
+	return ret;
+}
+
 static int set(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nlattr **attrs = info->attrs;
@@ -197,6 +240,10 @@ static int set(struct sk_buff *skb, struct genl_info *info)
 	rtnl_lock();
 	wg = find_device(genl_info_net(info), attrs, info->extack);
 	ret = IS_ERR(wg) ? PTR_ERR(wg) : check_cpu(attrs[WG_LANE_A_HOME_CPU], info->extack);
+	if (!ret)
+		ret = check_lane(wg, attrs, info->extack);
+	if (!ret)
+		ret = set_lane(wg, attrs);
 	if (ret)
 		goto out;
 	switches = READ_ONCE(wg->switches);
@@ -204,8 +251,6 @@ static int set(struct sk_buff *skb, struct genl_info *info)
 	switches = with_bit(switches, WGT_AGGREGATES_IN, attrs[WG_LANE_A_AGGREGATES_IN]);
 	if (switches != READ_ONCE(wg->switches))
 		wgt_device_switch(wg, switches);
-	if (attrs[WG_LANE_A_HOME_CPU])
-		WRITE_ONCE(wg->home, nla_get_s32(attrs[WG_LANE_A_HOME_CPU]));
 out:
 	rtnl_unlock();
 	return ret;

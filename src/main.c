@@ -15,6 +15,7 @@
 #include "noise.h"
 #include "peer.h"
 #include "pipeline.h"
+#include "trunk.h"
 #include "version.h"
 
 /* In the order in which they are set up; taken down the other way round. */
@@ -27,6 +28,7 @@ static const struct {
 	{ wgt_handshake_module_init, wgt_handshake_module_exit },
 	{ wgt_inline_module_init, wgt_inline_module_exit },
 	{ wgt_device_module_init, wgt_device_module_exit },
+	{ wgt_trunk_module_init, wgt_trunk_module_exit },
 	{ wgt_netlink_init, wgt_netlink_exit },
 	{ wgt_lane_init, wgt_lane_exit },
 };
@@ -65,5 +67,6 @@ MODULE_DESCRIPTION("WireGuard secure network tunnel, inline pipeline (wgtrunk)")
 MODULE_AUTHOR("The wgtrunk authors");
 MODULE_VERSION(WGT_VERSION);
 MODULE_ALIAS_RTNL_LINK("wireguard");
+MODULE_ALIAS_RTNL_LINK("wgtrunk");
 MODULE_ALIAS_GENL_FAMILY(WG_GENL_NAME);
 MODULE_ALIAS_GENL_FAMILY(WG_LANE_GENL_NAME);

@@ -112,29 +112,29 @@ static inline void wgt_dummy_free(struct net_device *dev)
 #endif
 }
 
-/* rtnl_link_ops.newlink: define it by this macro, and get @net and @extack. */
+/* rtnl_link_ops.newlink: define it by this macro, and get @net, @dev, @data and @extack. */
 #ifdef WGT_HAVE_NEWLINK_PARAMS
 #define WGT_NEWLINK(name)								\
 	static int name##_in(struct net *net, struct net_device *dev,			\
-			     struct netlink_ext_ack *extack);				\
+			     struct nlattr **data, struct netlink_ext_ack *extack);	\
 	static int name(struct net_device *dev, struct rtnl_newlink_params *params,	\
 			struct netlink_ext_ack *extack)					\
 	{										\
-		return name##_in(rtnl_newlink_link_net(params), dev, extack);		\
+		return name##_in(rtnl_newlink_link_net(params), dev, params->data, extack); \
 	}										\
 	static int name##_in(struct net *net, struct net_device *dev,			\
-			     struct netlink_ext_ack *extack)
+			     struct nlattr **data, struct netlink_ext_ack *extack)
 #else
 #define WGT_NEWLINK(name)								\
 	static int name##_in(struct net *net, struct net_device *dev,			\
-			     struct netlink_ext_ack *extack);				\
+			     struct nlattr **data, struct netlink_ext_ack *extack);	\
 	static int name(struct net *net, struct net_device *dev, struct nlattr *tb[],	\
 			struct nlattr *data[], struct netlink_ext_ack *extack)		\
 	{										\
-		return name##_in(net, dev, extack);					\
+		return name##_in(net, dev, data, extack);				\
 	}										\
 	static int name##_in(struct net *net, struct net_device *dev,			\
-			     struct netlink_ext_ack *extack)
+			     struct nlattr **data, struct netlink_ext_ack *extack)
 #endif
 
 /* UDP tunnels: a socket became a sock, and flags for the control block came. */

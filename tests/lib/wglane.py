@@ -16,16 +16,18 @@ As a program, in the namespace it is run in:
 
 import os
 import re
+import socket
 import struct
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from wgnl import NLM_F_DUMP, Netlink, attr, ifname, parse, u8
+from wgnl import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR, Netlink, NetlinkError, attr, ifname, nest, parse, u8, u32
 
 HEADER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../include/uapi/linux/wg_lane.h")
 GET, SET, GET_COUNTERS = 1, 2, 3
-IFINDEX, IFNAME, HOME_CPU, SUPERPACKETS_OUT, AGGREGATES_IN, MODULE_VERSION, CPU = range(1, 8)
+(IFINDEX, IFNAME, HOME_CPU, SUPERPACKETS_OUT, AGGREGATES_IN, MODULE_VERSION, CPU, TRUNK, ACTIVE,
+ WEIGHT) = range(1, 11)
 CPU_PAD, CPU_NUMBER, CPU_RX_PACKETS, CPU_RX_BYTES, CPU_TX_PACKETS, CPU_TX_BYTES, CPU_COUNTERS = range(1, 8)
 
 
@@ -35,7 +37,12 @@ def s32(kind, value):
 
 CHANGES = {"home_cpu": lambda value: s32(HOME_CPU, value),
            "superpackets_out": lambda value: u8(SUPERPACKETS_OUT, value),
-           "aggregates_in": lambda value: u8(AGGREGATES_IN, value)}
+           "aggregates_in": lambda value: u8(AGGREGATES_IN, value),
+           "active": lambda value: u8(ACTIVE, value),
+           "weight": lambda value: u32(WEIGHT, value)}
+
+CHOICE_CPU, CHOICE_HASH = 0, 1
+RTM_NEWLINK, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_WGTRUNK_CHOICE = 16, 18, 1, 2, 1
 
 
 def counter_names():
@@ -51,7 +58,11 @@ class Lanes(Netlink):
     @staticmethod
     def _device(message):
         found = dict(message.attributes())
-        return {"ifindex": struct.unpack("=I", found[IFINDEX])[0], "ifname": found[IFNAME][:-1].decode(),
+        lane = {}
+        if TRUNK in found:
+            lane = {"trunk": struct.unpack("=I", found[TRUNK])[0], "active": found[ACTIVE][0],
+                    "weight": struct.unpack("=I", found[WEIGHT])[0]}
+        return {**lane, "ifindex": struct.unpack("=I", found[IFINDEX])[0], "ifname": found[IFNAME][:-1].decode(),
                 "home_cpu": struct.unpack("=i", found[HOME_CPU])[0], "superpackets_out": found[SUPERPACKETS_OUT][0],
                 "aggregates_in": found[AGGREGATES_IN][0], "module_version": found[MODULE_VERSION][:-1].decode()}
 
@@ -77,6 +88,20 @@ class Lanes(Netlink):
                     own[names.get(kind, f"unknown_{kind}")] = struct.unpack("=Q", value)[0]
             result[struct.unpack("=I", cpu[CPU_NUMBER])[0]] = own
         return result
+
+
+def set_choice(namespace, index, choice):
+    """Of the trunk with interface index @index; ip(8) can't say it."""
+    data = nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, b"wgtrunk\0"), nest(IFLA_INFO_DATA, u8(IFLA_WGTRUNK_CHOICE, choice)))
+    body = struct.pack("=BxHiII", 0, 0, index, 0, 0) + data
+    with namespace.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+        sock.settimeout(10)
+        sock.send(struct.pack("=IHHII", 16 + len(body), RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, 1, 0) + body)
+        answer = sock.recv(65536)
+    kind, code = struct.unpack_from("=H", answer, 4)[0], struct.unpack_from("=i", answer, 16)[0]
+    assert kind == NLMSG_ERROR
+    if code:
+        raise NetlinkError(-code)
 
 
 def main():

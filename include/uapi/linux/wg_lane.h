@@ -18,6 +18,9 @@
  *	Request: NLM_F_DUMP with _IFINDEX or _IFNAME. Each answer is a possible
  *	CPU: _IFINDEX, _IFNAME, _CPU. The numbers never go back.
  *
+ * A device that is a lane of a trunk (link kind "wgtrunk") has _TRUNK, _ACTIVE
+ * and _WEIGHT besides, the last two of which can be set.
+ *
  * Errors: EINVAL for neither or both of index and name, or a CPU that can't be;
  * ENODEV for no such device; EOPNOTSUPP for one of another kind; EPERM. An
  * extended acknowledgement says more.
@@ -47,6 +50,9 @@ enum wg_lane_cmd {
  * @WG_LANE_A_SUPERPACKETS_OUT: u8, 0 or 1: send one UDP GSO packet for a GSO packet
  * @WG_LANE_A_AGGREGATES_IN: u8, 0 or 1: ask for UDP GRO of what is received
  * @WG_LANE_A_MODULE_VERSION: string
+ * @WG_LANE_A_TRUNK: u32, interface index of the trunk it is a lane of
+ * @WG_LANE_A_ACTIVE: u8, 0 or 1: a lane that sends; a spare one only receives
+ * @WG_LANE_A_WEIGHT: u32, 1 to 65535: its share of flows by hash, in proportion
  * @WG_LANE_A_CPU: nested, &enum wg_lane_cpu_attribute
  */
 enum wg_lane_attribute {
@@ -58,6 +64,9 @@ enum wg_lane_attribute {
 	WG_LANE_A_AGGREGATES_IN,
 	WG_LANE_A_MODULE_VERSION,
 	WG_LANE_A_CPU,
+	WG_LANE_A_TRUNK,
+	WG_LANE_A_ACTIVE,
+	WG_LANE_A_WEIGHT,
 	__WG_LANE_A_LAST
 };
 #define WG_LANE_A_MAX (__WG_LANE_A_LAST - 1)
@@ -132,8 +141,33 @@ enum wg_lane_counter {
 	WG_LANE_C_TX_KEEPALIVE,		/* sent */
 	WG_LANE_C_TX_SUPERPACKETS,	/* sent */
 	WG_LANE_C_TX_SUPERPACKET_SEGMENTS, /* messages in them */
+	WG_LANE_C_RX_TRUNK_DOWN,	/* its trunk is down: dropped */
 	__WG_LANE_C_LAST
 };
 #define WG_LANE_C_MAX (__WG_LANE_C_LAST - 1)
+
+/**
+ * enum wg_trunk_choice - of the lane that a packet is sent through
+ * @WG_TRUNK_CHOICE_CPU: the lane at home on the sender's CPU, where there is one
+ * @WG_TRUNK_CHOICE_HASH: by the flow's L4 hash
+ */
+enum wg_trunk_choice {
+	WG_TRUNK_CHOICE_CPU,
+	WG_TRUNK_CHOICE_HASH,
+	__WG_TRUNK_CHOICE_LAST
+};
+#define WG_TRUNK_CHOICE_MAX (__WG_TRUNK_CHOICE_LAST - 1)
+
+/**
+ * enum wg_trunk_link_attribute - IFLA_INFO_DATA of link kind "wgtrunk"
+ * @IFLA_WGTRUNK_UNSPEC: none
+ * @IFLA_WGTRUNK_CHOICE: u8, &enum wg_trunk_choice
+ */
+enum wg_trunk_link_attribute {
+	IFLA_WGTRUNK_UNSPEC,
+	IFLA_WGTRUNK_CHOICE,
+	__IFLA_WGTRUNK_LAST
+};
+#define IFLA_WGTRUNK_MAX (__IFLA_WGTRUNK_LAST - 1)
 
 #endif /* _UAPI_LINUX_WG_LANE_H */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Copyright (C) 2026 The wgtrunk authors */
+
+/*
+ * The trunk device, link kind "wgtrunk": one interface over several tunnels,
+ * its lanes. See docs/trunk.md.
+ */
+#ifndef WGT_TRUNK_H
+#define WGT_TRUNK_H
+
+#include <linux/types.h>
+
+struct net_device;
+struct wgt_device;
+
+#define WGT_TRUNK_LANES		256
+#define WGT_LANE_WEIGHT_MAX	65535
+
+/**
+ * struct wgt_lane - a tunnel's part in a trunk; under RTNL, but for @trunk
+ * @trunk: the trunk's device, or NULL; under RCU
+ * @slot: its place among the lanes
+ * @up: it is up, and not about to go down
+ * @active: it sends
+ * @weight: of flows that it gets by hash
+ */
+struct wgt_lane {
+	struct net_device __rcu *trunk;
+	unsigned int slot;
+	bool up;
+	bool active;
+	u32 weight;
+};
+
+/* wgt_trunk_is_ours() - is this a trunk? Any context. */
+bool wgt_trunk_is_ours(const struct net_device *dev);
+
+/* wgt_trunk_lane_changed() - its home CPU, @active or @weight did. RTNL is held. */
+int wgt_trunk_lane_changed(struct wgt_device *wg);
+
+/* wgt_trunk_count_received() - a lane delivers through its trunk. BH disabled. */
+void wgt_trunk_count_received(struct net_device *trunk, unsigned int packets, unsigned int bytes);
+
+/* wgt_trunk_module_init(), _exit() - the link kind; _exit() removes all trunks. Process context. */
+int wgt_trunk_module_init(void);
+void wgt_trunk_module_exit(void);
+
+#endif /* WGT_TRUNK_H */
