@@ -45,12 +45,15 @@ struct table {
  * @dev: the rest of it
  * @table: see there
  * @choice: &enum wg_trunk_choice
+ * @mtu: the last one that the lanes gave it, or the default; until somebody sets
+ *	another, it follows them
  * @lane: all of them, by slot; under RTNL
  */
 struct trunk {
 	struct net_device *dev;
 	struct table __rcu *table;
 	u8 choice;
+	unsigned int mtu;
 	struct wgt_device *lane[WGT_TRUNK_LANES];
 };
 
@@ -297,9 +300,10 @@ static void follow(struct trunk *trunk)
 	unsigned int lowest = lowest_mtu(trunk);
 
 	if (lowest && lowest != dev->max_mtu) {
-		bool follows = dev->mtu == dev->max_mtu || dev->mtu > lowest;
+		bool follows = dev->mtu == trunk->mtu || dev->mtu > lowest;
 
 		dev->max_mtu = lowest;
+		trunk->mtu = lowest;
 		if (follows && dev_set_mtu(dev, lowest))
 			netdev_warn(dev, "could not take the lanes' MTU of %u\n", lowest);
 	}
@@ -488,9 +492,12 @@ static void destruct(struct net_device *dev)
 
 static void setup(struct net_device *dev)
 {
+	struct trunk *trunk = netdev_priv(dev);
+
 	dev->netdev_ops = &netdev_ops;
 	dev->ethtool_ops = &ethtool_ops;
 	wgt_device_setup_link(dev);
+	trunk->mtu = dev->mtu;
 }
 
 static const struct nla_policy policy[IFLA_WGTRUNK_MAX + 1] = {

@@ -287,6 +287,15 @@ def _():
     assert re.search(r"tx-udp-segmentation: on", a.ns.run("ethtool -k west"))
 
 
+@suite.test("a new trunk takes the MTU of lanes with a larger one than usual")
+def _():
+    b.ns.ip("link add jumbo0 mtu 8920 type wireguard", "link add jumbo type wgtrunk", "link set jumbo0 master jumbo")
+    suite.defer(sh, f"ip -n {b.ns.name} link del jumbo; ip -n {b.ns.name} link del jumbo0", False)
+    assert b.ns.run("cat /sys/class/net/jumbo/mtu").strip() == "8920"
+    b.ns.ip("link set jumbo mtu 1400", "link set jumbo0 mtu 8000")
+    assert b.ns.run("cat /sys/class/net/jumbo/mtu").strip() == "1400", "what was set was lost"
+
+
 @suite.test("a GSO packet stays whole")
 def _():
     both()
