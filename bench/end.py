@@ -13,6 +13,8 @@ import os
 import re
 import select
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -102,6 +104,42 @@ def wait_for(condition, what):
     raise Failed(f"waited in vain for {what}")
 
 
+# --- netlink: the few things that neither ip nor wg can say ---
+
+NLM_F_REQUEST, NLM_F_ACK, NLMSG_ERROR = 1, 4, 2
+RTM_NEWLINK, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 16, 18, 1, 2
+GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 16, 3, 1, 2
+# uapi/linux/wg_lane.h
+WG_LANE_CMD_SET, WG_LANE_A_IFNAME, WG_LANE_A_HOME_CPU = 2, 2, 3
+IFLA_WGTRUNK_CHOICE, CHOICES = 1, {"cpu": 0, "hash": 1}
+
+
+def attribute(kind, data):
+    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+
+
+def netlink(protocol, kind, body, flags=NLM_F_ACK):
+    """The first answer's payload; the kernel's error is raised."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as sock:
+        sock.settimeout(10)
+        sock.send(struct.pack("=IHHII", 16 + len(body), kind, NLM_F_REQUEST | flags, 1, 0) + body)
+        answer = sock.recv(65536)
+    if struct.unpack_from("=H", answer, 4)[0] == NLMSG_ERROR:
+        code = -struct.unpack_from("=i", answer, 16)[0]
+        if code:
+            raise OSError(code, f"netlink: {os.strerror(code)}")
+    return answer[16:]
+
+
+def genetlink(family, command, body):
+    asked = netlink(socket.NETLINK_GENERIC, GENL_ID_CTRL, struct.pack("=BBH", CTRL_CMD_GETFAMILY, 1, 0) +
+                    attribute(CTRL_ATTR_FAMILY_NAME, family.encode() + b"\0"), flags=0)
+    at = 4
+    while struct.unpack_from("=H", asked, at + 2)[0] != CTRL_ATTR_FAMILY_ID:
+        at += (struct.unpack_from("=H", asked, at)[0] + 3) & ~3
+    return netlink(socket.NETLINK_GENERIC, struct.unpack_from("=H", asked, at + 4)[0], struct.pack("=BBH", command, 1, 0) + body)
+
+
 class End:
     def __init__(self):
         self.processes = {}
@@ -189,6 +227,17 @@ class End:
     def set_threaded(self, ns, dev, on):
         """NAPI in threads or in softirq, of a tunnel whose peers are set: each peer has one."""
         self.run(None, ["ip", "netns", "exec", ns_name(ns), "sh", "-c", f"echo {int(on)} >/sys/class/net/{dev}/threaded"])
+
+    def make_trunk(self, ns, name, lanes, choice):
+        """One interface over all tunnels; by CPU, tunnel i is at home on CPU i."""
+        self.batch(ns, [f"link add {name} type wgtrunk"] + [f"link set wg{i} master {name}" for i in range(lanes)])
+        data = attribute(IFLA_WGTRUNK_CHOICE, struct.pack("=B", CHOICES[choice]))
+        with within(ns):
+            netlink(socket.NETLINK_ROUTE, RTM_NEWLINK, struct.pack("=BxHiII", 0, 0, socket.if_nametoindex(name), 0, 0) +
+                    attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"wgtrunk\0") + attribute(IFLA_INFO_DATA, data)))
+            for i in range(lanes if choice == "cpu" else 0):
+                genetlink("wg_lane", WG_LANE_CMD_SET, attribute(WG_LANE_A_IFNAME, f"wg{i}".encode() + b"\0") +
+                          attribute(WG_LANE_A_HOME_CPU, struct.pack("=i", i)))
 
     def hardware_address(self, ns, dev):
         return json.loads(self.run(ns, ["ip", "-j", "link", "show", "dev", dev]))[0]["address"]
