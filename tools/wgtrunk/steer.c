@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Copyright (C) 2026 The wgtrunk authors */
+
+/*
+ * What is remembered, in state["settings"], one object for each change:
+ *
+ *	{"what": "rss", "dev": "eth0", "family": "udp4", "old": "sd", "new": "sdfn"}
+ *	{"what": "rule", "dev": "eth0", "family": "udp4", "port": 51820, "queue": 2,
+ *	 "location": 1023}
+ *
+ * Each is saved before the change is made, a rule then without "location". So one
+ * that was not made after all may be there, but none is made that is not.
+ */
+
+#include <hwloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nic.h"
+#include "steer.h"
+#include "sysfile.h"
+#include "util.h"
+
+/* All that steer_up() works on. */
+struct steer {
+	char dev[IFNAMSIZ];
+	unsigned int port;
+	unsigned int lanes;
+	const int *homes;
+	struct nic_queue *queues;
+	unsigned int queue_count;
+	struct nic_rule *rules;
+	unsigned int rule_count;
+	bool can_rules;
+	json_t *state;
+	json_t *settings;
+	bool (*save)(void *data, json_t *state);
+	void *data;
+};
+
+const char *steering_text(enum steering steering)
+{
+	switch (steering) {
+	case STEERING_RULES:
+		return "by flow rules of the NIC";
+	case STEERING_HASH:
+		return "by the NIC's hash over ports, and one hand-over";
+	default:
+		return "by one hand-over";
+	}
+}
+
+static void look(struct steer *steer, const char *dev)
+{
+	nic_below(dev, steer->dev);
+	steer->queue_count = nic_queues_read(steer->dev, &steer->queues);
+	steer->can_rules = nic_rules_read(steer->dev, &steer->rules, &steer->rule_count);
+}
+
+static void look_away(struct steer *steer)
+{
+	free(steer->queues);
+	free(steer->rules);
+}
+
+/*
+ * The queue of a lane: lanes of one CPU share its queues, each the next one. Return:
+ * -1 where no queue's interrupt is known to be there.
+ */
+static int queue_of(const struct steer *steer, unsigned int lane)
+{
+	unsigned int there = 0, before = 0, i;
+
+	if (steer->homes[lane] < 0)
+		return -1;
+	for (i = 0; i < steer->queue_count; i++)
+		there += steer->queues[i].cpu == steer->homes[lane];
+	if (!there)
+		return -1;
+	for (i = 0; i < lane; i++)
+		before += steer->homes[i] == steer->homes[lane];
+	before %= there;
+	for (i = 0; steer->queues[i].cpu != steer->homes[lane] || before--; i++)
+		;
+	return i;
+}
+
+static const struct nic_rule *find_rule(const struct steer *steer, enum nic_family family,
+					unsigned int port)
+{
+	unsigned int i;
+
+	for (i = 0; i < steer->rule_count; i++)
+		if (steer->rules[i].family == family && steer->rules[i].port == port)
+			return &steer->rules[i];
+	return NULL;
+}
+
+/* Whether a rule takes a lane's packets to its home CPU. */
+static bool leads_home(const struct steer *steer, const struct nic_rule *rule, unsigned int lane)
+{
+	return rule && steer->homes[lane] >= 0 && rule->queue < steer->queue_count &&
+	       steer->queues[rule->queue].cpu == steer->homes[lane];
+}
+
+static bool all_lead_home(const struct steer *steer, enum nic_family family)
+{
+	unsigned int lane;
+
+	for (lane = 0; lane < steer->lanes; lane++)
+		if (!leads_home(steer, find_rule(steer, family, steer->port + lane), lane))
+			return false;
+	return steer->lanes;
+}
+
+/* Of the families that the NIC tells of, all. */
+static bool hash_has_ports(const char *dev)
+{
+	char text[NIC_HASH_TEXT];
+	unsigned int told = 0;
+	enum nic_family family;
+
+	for (family = 0; family < NIC_FAMILIES; family++)
+		if (nic_hash_read(dev, family, text)) {
+			if (!nic_hash_has_ports(text))
+				return false;
+			told++;
+		}
+	return told && nic_rings(dev) > 1;
+}
+
+static enum steering judge(const struct steer *steer)
+{
+	if (all_lead_home(steer, NIC_UDP4) || all_lead_home(steer, NIC_UDP6))
+		return STEERING_RULES;
+	return hash_has_ports(steer->dev) ? STEERING_HASH : STEERING_NONE;
+}
+
+enum steering steer_now(const char *dev, unsigned int port, unsigned int lanes, const int *homes)
+{
+	struct steer steer = { .port = port, .lanes = lanes, .homes = homes };
+	enum steering steering;
+
+	if (!dev)
+		return STEERING_NONE;
+	look(&steer, dev);
+	steering = judge(&steer);
+	look_away(&steer);
+	return steering;
+}
+
+/* --- what is remembered --- */
+
+static const char *text_of(const json_t *entry, const char *key)
+{
+	const char *text = json_string_value(json_object_get(entry, key));
+
+	return text ? text : "";
+}
+
+static bool is(const json_t *entry, const char *what, const char *dev)
+{
+	return !strcmp(text_of(entry, "what"), what) && (!dev || !strcmp(text_of(entry, "dev"), dev));
+}
+
+static bool family_of(const json_t *entry, enum nic_family *family)
+{
+	for (*family = 0; *family < NIC_FAMILIES; ++*family)
+		if (!strcmp(text_of(entry, "family"), nic_family_text(*family)))
+			return true;
+	return false;
+}
+
+static bool is_rule(const json_t *entry, const struct nic_rule *rule)
+{
+	json_t *location = json_object_get(entry, "location");
+	enum nic_family family;
+
+	return family_of(entry, &family) && family == rule->family &&
+	       json_integer_value(json_object_get(entry, "port")) == rule->port &&
+	       json_integer_value(json_object_get(entry, "queue")) == (json_int_t)rule->queue &&
+	       (!location || json_integer_value(location) == rule->location);
+}
+
+static bool save(struct steer *steer)
+{
+	return steer->save(steer->data, steer->state);
+}
+
+/* Remove a rule, if it is there and as we made it. */
+static void take_back_rule(const json_t *entry)
+{
+	const char *dev = text_of(entry, "dev");
+	struct nic_rule *rules;
+	unsigned int count, i;
+
+	nic_rules_read(dev, &rules, &count);
+	for (i = 0; i < count; i++)
+		if (is_rule(entry, &rules[i])) {
+			nic_rule_remove(dev, rules[i].location);
+			break;
+		}
+	free(rules);
+}
+
+static void take_back_hash(const json_t *entry)
+{
+	const char *dev = text_of(entry, "dev");
+	char now[NIC_HASH_TEXT];
+	enum nic_family family;
+
+	if (family_of(entry, &family) && nic_hash_read(dev, family, now) &&
+	    !strcmp(now, text_of(entry, "new")))
+		nic_hash_set(dev, family, text_of(entry, "old"));
+}
+
+static void take_back(const json_t *entry)
+{
+	if (is(entry, "rule", NULL))
+		take_back_rule(entry);
+	else if (is(entry, "rss", NULL))
+		take_back_hash(entry);
+}
+
+void steer_down(json_t *state)
+{
+	json_t *settings = json_object_get(state, "settings");
+	size_t i = json_array_size(settings);
+
+	while (i--) {
+		take_back(json_array_get(settings, i));
+		json_array_remove(settings, i);
+	}
+}
+
+/* --- changes --- */
+
+static json_t *find_hash_entry(const struct steer *steer, enum nic_family family)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(steer->settings, i, entry)
+		if (is(entry, "rss", steer->dev) &&
+		    !strcmp(text_of(entry, "family"), nic_family_text(family)))
+			return entry;
+	return NULL;
+}
+
+static void forget(struct steer *steer, const json_t *entry)
+{
+	json_t *other;
+	size_t i;
+
+	json_array_foreach(steer->settings, i, other)
+		if (other == entry) {
+			json_array_remove(steer->settings, i);
+			break;
+		}
+	save(steer);
+}
+
+static void set_hash(struct steer *steer, enum nic_family family)
+{
+	char now[NIC_HASH_TEXT];
+	json_t *entry;
+
+	/* Over a single queue nothing is spread. */
+	if (nic_rings(steer->dev) == 1 || !nic_hash_read(steer->dev, family, now) ||
+	    nic_hash_has_ports(now))
+		return;
+	entry = find_hash_entry(steer, family);
+	if (!entry) {
+		entry = json_pack("{ssssss}", "what", "rss", "dev", steer->dev, "family",
+				  nic_family_text(family));
+		json_array_append_new(steer->settings, entry);
+	}
+	/* Somebody may have changed it since: what is there now is theirs. */
+	json_object_set_new(entry, "old", json_string(now));
+	json_object_set_new(entry, "new", json_string(NIC_HASH_PORTS));
+	if (!save(steer) || !nic_hash_set(steer->dev, family, NIC_HASH_PORTS))
+		forget(steer, entry);
+}
+
+/* Our rule for a lane, as it is remembered. */
+static json_t *find_rule_entry(const struct steer *steer, enum nic_family family, unsigned int port)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(steer->settings, i, entry)
+		if (is(entry, "rule", steer->dev) &&
+		    !strcmp(text_of(entry, "family"), nic_family_text(family)) &&
+		    json_integer_value(json_object_get(entry, "port")) == port)
+			return entry;
+	return NULL;
+}
+
+/* Whether a rule that is remembered would be made today, too. */
+static bool is_wanted(const struct steer *steer, const json_t *entry)
+{
+	json_int_t port = json_integer_value(json_object_get(entry, "port"));
+	json_int_t queue = json_integer_value(json_object_get(entry, "queue"));
+
+	if (!is(entry, "rule", steer->dev) || port < steer->port ||
+	    port >= steer->port + steer->lanes)
+		return false;
+	return queue >= 0 && queue < steer->queue_count &&
+	       steer->homes[port - steer->port] >= 0 &&
+	       steer->queues[queue].cpu == steer->homes[port - steer->port];
+}
+
+/* Rules of lanes that are gone or have moved, and all that was done to another NIC. */
+static void take_back_old(struct steer *steer)
+{
+	size_t i = json_array_size(steer->settings), before = i;
+	json_t *entry;
+
+	while (i--) {
+		entry = json_array_get(steer->settings, i);
+		if (is(entry, "rss", steer->dev) || is_wanted(steer, entry))
+			continue;
+		take_back(entry);
+		json_array_remove(steer->settings, i);
+	}
+	if (json_array_size(steer->settings) != before)
+		save(steer);
+}
+
+static void add_rule(struct steer *steer, enum nic_family family, unsigned int lane)
+{
+	const struct nic_rule *there = find_rule(steer, family, steer->port + lane);
+	json_t *entry = find_rule_entry(steer, family, steer->port + lane);
+	struct nic_rule rule = { .family = family, .port = steer->port + lane };
+	int queue = queue_of(steer, lane);
+
+	if (there && entry && !json_object_get(entry, "location") && is_rule(entry, there)) {
+		/* Made, but not known to be when we were killed. */
+		json_object_set_new(entry, "location", json_integer(there->location));
+		save(steer);
+	}
+	/* One that is not ours is left alone: `check` tells of it where it is wrong. */
+	if (queue < 0 || there)
+		return;
+	rule.queue = queue;
+	if (entry)
+		json_object_del(entry, "location");
+	else
+		json_array_append_new(steer->settings, entry = json_pack("{sssssssi}",
+				      "what", "rule", "dev", steer->dev, "family",
+				      nic_family_text(family), "port", (int)rule.port));
+	json_object_set_new(entry, "queue", json_integer(rule.queue));
+	if (!save(steer) || !nic_rule_add(steer->dev, &rule)) {
+		forget(steer, entry);
+		return;
+	}
+	json_object_set_new(entry, "location", json_integer(rule.location));
+	save(steer);
+}
+
+static void read_rules_again(struct steer *steer)
+{
+	free(steer->rules);
+	steer->can_rules = nic_rules_read(steer->dev, &steer->rules, &steer->rule_count);
+}
+
+static void add_rules(struct steer *steer)
+{
+	enum nic_family family;
+	unsigned int lane;
+
+	for (family = 0; family < NIC_FAMILIES; family++)
+		for (lane = 0; lane < steer->lanes; lane++)
+			add_rule(steer, family, lane);
+}
+
+enum steering steer_up(const char *dev, const struct config *config, const int *homes,
+		       json_t *state, bool (*save_state)(void *data, json_t *state), void *data)
+{
+	struct steer steer = {
+		.port = config->trunk.port,
+		.lanes = config->trunk.lanes,
+		.homes = homes,
+		.state = state,
+		.settings = json_object_get(state, "settings"),
+		.save = save_state,
+		.data = data,
+	};
+	enum steering steering;
+	enum nic_family family;
+
+	if (!dev)
+		return STEERING_NONE;
+	if (!steer.settings) {
+		steer.settings = json_array();
+		json_object_set_new(state, "settings", steer.settings);
+	}
+	look(&steer, dev);
+	for (family = 0; family < NIC_FAMILIES; family++)
+		set_hash(&steer, family);
+	take_back_old(&steer);
+	read_rules_again(&steer);
+	if (steer.can_rules) {
+		add_rules(&steer);
+		read_rules_again(&steer);
+	}
+	steering = judge(&steer);
+	look_away(&steer);
+	return steering;
+}
+
+/* --- home CPUs --- */
+
+static hwloc_topology_t load_topology(void)
+{
+	hwloc_topology_t topology;
+
+	if (hwloc_topology_init(&topology))
+		return NULL;
+	if (!hwloc_topology_set_all_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_NONE) &&
+	    !hwloc_topology_set_type_filter(topology, HWLOC_OBJ_CORE, HWLOC_TYPE_FILTER_KEEP_ALL) &&
+	    !hwloc_topology_load(topology))
+		return topology;
+	hwloc_topology_destroy(topology);
+	return NULL;
+}
+
+/*
+ * One hardware thread of each core, those that are online and may be used, in the
+ * topology's order, in which neighbours are near each other. Return: how many.
+ */
+static unsigned int one_of_each_core(hwloc_topology_t topology, int **cpus)
+{
+	int type = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE) > 0 ? HWLOC_OBJ_CORE :
+									     HWLOC_OBJ_PU;
+	int cores = hwloc_get_nbobjs_by_type(topology, type), i, cpu;
+	hwloc_bitmap_t allowed = hwloc_bitmap_alloc();
+	unsigned int count = 0;
+	hwloc_obj_t core;
+
+	*cpus = xalloc(cores > 0 ? cores : 1, sizeof(**cpus));
+	for (i = 0; allowed && i < cores; i++) {
+		core = hwloc_get_obj_by_type(topology, type, i);
+		if (!core)
+			continue;
+		hwloc_bitmap_and(allowed, core->cpuset,
+				 hwloc_topology_get_allowed_cpuset(topology));
+		cpu = hwloc_bitmap_first(allowed);
+		if (cpu >= 0)
+			(*cpus)[count++] = cpu;
+	}
+	hwloc_bitmap_free(allowed);
+	return count;
+}
+
+static bool is_near(const struct cpu_list *near, int cpu)
+{
+	unsigned int i;
+
+	for (i = 0; i < near->count; i++)
+		if (near->cpus[i] == (unsigned int)cpu)
+			return true;
+	return false;
+}
+
+static void near_first(const char *dev, int *cpus, unsigned int count)
+{
+	int *sorted = xalloc(count, sizeof(*sorted));
+	struct cpu_list near = { };
+	char below[IFNAMSIZ];
+	unsigned int n = 0, i;
+
+	nic_below(dev, below);
+	if (sys_cpus(&near, "/sys/class/net/%s/device/local_cpulist", below)) {
+		for (i = 0; i < count; i++)
+			if (is_near(&near, cpus[i]))
+				sorted[n++] = cpus[i];
+		for (i = 0; i < count; i++)
+			if (!is_near(&near, cpus[i]))
+				sorted[n++] = cpus[i];
+		memcpy(cpus, sorted, count * sizeof(*cpus));
+	}
+	cpu_list_free(&near);
+	free(sorted);
+}
+
+bool homes_auto(const char *dev, int *homes, unsigned int lanes)
+{
+	hwloc_topology_t topology = load_topology();
+	unsigned int count, i;
+	int *cpus;
+
+	if (!topology)
+		return fail(NULL, 0, "which CPUs there are can't be found out");
+	count = one_of_each_core(topology, &cpus);
+	hwloc_topology_destroy(topology);
+	if (count && dev)
+		near_first(dev, cpus, count);
+	for (i = 0; count && i < lanes; i++)
+		homes[i] = cpus[i % count];
+	free(cpus);
+	return count || fail(NULL, 0, "there is no CPU that may be used");
+}

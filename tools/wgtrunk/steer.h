@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Copyright (C) 2026 The wgtrunk authors */
+
+/*
+ * Receive steering: that what comes for a lane's UDP port lands on the queue of the
+ * underlay NIC whose interrupt is on the lane's home CPU. Host settings that this
+ * changes are remembered and put back.
+ */
+#ifndef WGTRUNK_STEER_H
+#define WGTRUNK_STEER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "config.h"
+
+enum steering {
+	STEERING_NONE,		/* nothing is known of the NIC: the module hands over */
+	STEERING_HASH,		/* RSS over ports spreads lanes; the module hands over what is elsewhere */
+	STEERING_RULES,		/* each lane's port has a flow rule */
+};
+
+/* steering_text() - in a few words, for `show`. */
+const char *steering_text(enum steering steering);
+
+/**
+ * steer_up() - steer a trunk's lanes as well as the NIC can
+ * @dev: the underlay NIC, or NULL where there is no route yet
+ * @config: whose lanes have ports from config->trunk.port on
+ * @homes: home CPU of each of config->trunk.lanes lanes, or -1
+ * @state: see run_load(); each change is put there, by @save, before it is made
+ * @save: remembers @state
+ * @data: for @save
+ *
+ * What was there for lanes that are no more is taken away. A NIC that can do nothing
+ * of it is no error. Return: how well it is steered now.
+ */
+enum steering steer_up(const char *dev, const struct config *config, const int *homes,
+		       json_t *state, bool (*save)(void *data, json_t *state), void *data);
+
+/* steer_down() - put back what is remembered, where it still is as it was set. */
+void steer_down(json_t *state);
+
+/* steer_now() - how it is, changing nothing. */
+enum steering steer_now(const char *dev, unsigned int port, unsigned int lanes, const int *homes);
+
+/**
+ * homes_auto() - a CPU for each lane: a hardware thread of each core, near the NIC first
+ * @dev: the NIC, or NULL
+ * @homes: for @lanes lanes; more lanes than cores begin again
+ *
+ * Return: whether that went well; if not, there is a message.
+ */
+bool homes_auto(const char *dev, int *homes, unsigned int lanes);
+
+#endif /* WGTRUNK_STEER_H */
