@@ -175,7 +175,7 @@ bad()
 		where="$files/bad.conf:$1: $3"
 	else
 		config | sed "$2" >"$files/bad.conf"
-		where="$files/bad.conf: $3"
+		where="$files/bad.conf:$3"
 	fi
 	if ! says 1 "$where" tool export "$files/bad.conf" -o "$files/made" || [[ -n $(ls "$files/made") ]]; then
 		fail "for: $2"
@@ -225,14 +225,14 @@ test_bad_section()
 
 test_bad_whole()
 {
-	bad 0 '/^Lanes/d' "no Lanes in [Trunk]" &&
-		bad 0 '/^KeysFile/d' "no KeysFile in [Site]" &&
-		bad 0 's/51820$/65534/' "4 lanes from ListenPort 65534 on go past port 65535" &&
-		bad 0 's/41820/65533/' "4 lanes from the far side's port 65533 on go past" &&
-		bad 0 's/^Active.*/Active = 5/' "Active is 5, of 4 lanes" &&
-		bad 0 's/^CPUs.*/CPUs = 1,2/' "CPUs names 2 CPUs for 4 lanes" &&
-		bad 0 's/10.2.0.0/10.0.0.0/; s/0\/16 fd02/0\/8 fd02/' "10.1.0.0/16 here and 10.0.0.0/8 behind the far side overlap" &&
-		bad 0 '/^Prefixes = 10.1/d' "no Prefixes in [Trunk]" || return
+	bad 0 '/^Lanes/d' " no Lanes in [Trunk]" &&
+		bad 0 '/^KeysFile/d' " no KeysFile in [Site]" &&
+		bad 0 's/51820$/65534/' "3: 4 lanes from ListenPort 65534 on go past port 65535" &&
+		bad 0 's/41820/65533/' "15: 4 lanes from the far side's port 65533 on go past" &&
+		bad 0 's/^Active.*/Active = 5/' "11: Active is 5, of 4 lanes" &&
+		bad 0 's/^CPUs.*/CPUs = 1,2/' "9: CPUs names 2 CPUs for 4 lanes" &&
+		bad 0 's/10.2.0.0/10.0.0.0/; s/0\/16 fd02/0\/8 fd02/' "17: 10.1.0.0/16 here and 10.0.0.0/8 behind the far side overlap" &&
+		bad 0 '/^Prefixes = 10.1/d' " no Prefixes in [Trunk]" || return
 	says 1 "No such file" tool export "$files/none.conf" -o "$files/made" &&
 		says 1 "not called NAME.conf" tool export "$files/east.pub" -o "$files/made"
 }
@@ -255,8 +255,13 @@ test_bad_keys()
 	bad_keys "$files/west.key: No such file" || return
 	sed -i 3d "$files/west.key"
 	bad_keys "$files/west.key: 3 keys for 4 lanes" || return
+	# The lower number of lanes wins.
 	sed -i 4d "$files/east.pub"
-	bad_keys "$files/east.pub: 3 keys of the far side for 4 lanes" || return
+	config >"$files/west.conf"
+	tool export "$files/west.conf" --near -o "$files/made" || return
+	[[ -e $files/made/west.2.conf && ! -e $files/made/west.3.conf ]] || fail "not three lanes" || return
+	keys
+	rm "$files/made"/*
 	sed -i '2s/.$/x/' "$files/east.pub"
 	bad_keys "$files/east.pub:2: not a key" || return
 	sed -i '2s/^..../ab c/' "$files/west.key"

@@ -13,6 +13,7 @@
 #define PORT_MAX	65535
 #define MTU_MIN		1280
 #define MTU_MAX		65535
+#define KEEPALIVE	25
 
 /*
  * What inih calls back with. It does not tell lines; it returns the first one for
@@ -149,7 +150,7 @@ static const char *parse_endpoint(struct config *config, const char *value)
 static const char *parse_keepalive(struct config *config, const char *value)
 {
 	if (!strcmp(value, "off"))
-		return NULL;
+		value = "0";
 	return set_number(value, 0, 65535, &config->site.keepalive);
 }
 
@@ -256,6 +257,39 @@ static bool all_there(const struct reading *reading)
 	return true;
 }
 
+/* Whether a line begins with a word, after blanks, in either case. */
+static const char *after_word(const char *line, const char *word)
+{
+	line += strspn(line, " \t");
+	return strncasecmp(line, word, strlen(word)) ? NULL : line + strlen(word);
+}
+
+int config_line(const struct config *config, const char *section, const char *key)
+{
+	FILE *file = fopen(config->path, "re");
+	int number = 0, found = 0;
+	const char *rest, *in;
+	bool there = false;
+	char *line = NULL;
+	size_t size = 0;
+
+	while (file && !found && getline(&line, &size, file) >= 0) {
+		number++;
+		in = after_word(line, "[");
+		if (in) {
+			in = after_word(in, section);
+			there = in && *in == ']';
+		}
+		rest = after_word(line, key);
+		if (there && rest && (*(rest += strspn(rest, " \t")) == '=' || *rest == ':'))
+			found = number;
+	}
+	free(line);
+	if (file)
+		fclose(file);
+	return found;
+}
+
 /* What only all of it together shows. */
 static bool check(struct config *config)
 {
@@ -266,21 +300,25 @@ static bool check(struct config *config)
 	unsigned int i, j;
 
 	if (trunk->port + trunk->lanes - 1 > PORT_MAX)
-		return fail(path, 0, "%u lanes from ListenPort %u on go past port %d", trunk->lanes,
+		return fail(path, config_line(config, "Trunk", "ListenPort"),
+			    "%u lanes from ListenPort %u on go past port %d", trunk->lanes,
 			    trunk->port, PORT_MAX);
 	if (site->host && site->port + trunk->lanes - 1 > PORT_MAX)
-		return fail(path, 0, "%u lanes from the far side's port %u on go past port %d",
+		return fail(path, config_line(config, "Site", "Endpoint"),
+			    "%u lanes from the far side's port %u on go past port %d",
 			    trunk->lanes, site->port, PORT_MAX);
 	if (trunk->active > trunk->lanes)
-		return fail(path, 0, "Active is %u, of %u lanes", trunk->active, trunk->lanes);
+		return fail(path, config_line(config, "Trunk", "Active"),
+			    "Active is %u, of %u lanes", trunk->active, trunk->lanes);
 	if (trunk->cpus.count && trunk->cpus.count != trunk->lanes)
-		return fail(path, 0, "CPUs names %u CPUs for %u lanes", trunk->cpus.count,
-			    trunk->lanes);
+		return fail(path, config_line(config, "Trunk", "CPUs"),
+			    "CPUs names %u CPUs for %u lanes", trunk->cpus.count, trunk->lanes);
 	for (i = 0; i < trunk->prefixes.count; i++)
 		for (j = 0; j < site->prefixes.count; j++)
 			if (prefixes_overlap(&trunk->prefixes.prefixes[i],
 					     &site->prefixes.prefixes[j]))
-				return fail(path, 0, "%s here and %s behind the far side overlap",
+				return fail(path, config_line(config, "Site", "Prefixes"),
+					    "%s here and %s behind the far side overlap",
 					    prefix_text(&trunk->prefixes.prefixes[i], a),
 					    prefix_text(&site->prefixes.prefixes[j], b));
 	return true;
@@ -317,10 +355,11 @@ static bool read_keys(struct config *config)
 	if (config->private.count < lanes)
 		return fail(config->trunk.key_file, 0, "%u keys for %u lanes", config->private.count,
 			    lanes);
-	/* The lower number of lanes wins, but not without anybody knowing. */
+	/* The lower number of lanes wins. */
 	if (config->public.count < lanes)
-		return fail(config->site.keys_file, 0, "%u keys of the far side for %u lanes",
-			    config->public.count, lanes);
+		config->trunk.lanes = lanes = config->public.count;
+	if (config->trunk.active > lanes)
+		config->trunk.active = lanes;
 	for (i = 0; i < lanes; i++) {
 		key_public(config->private.keys[i], half);
 		for (j = 0; j < config->public.count; j++)
@@ -356,6 +395,13 @@ static char *name_of(const char *path)
 	return NULL;
 }
 
+char *config_name(const char *name)
+{
+	if (strchr(name, '/'))
+		return name_of(name);
+	return config_name_is_good(name) ? xstrdup(name) : NULL;
+}
+
 static bool name_and_path(const char *name, struct config *config)
 {
 	if (strchr(name, '/')) {
@@ -387,6 +433,7 @@ bool config_read(const char *name, struct config *config)
 	if (!file)
 		return fail(config->path, 0, "%s", strerror(errno));
 	config->trunk.active = LANES_MAX + 1;
+	config->site.keepalive = KEEPALIVE;
 	line = ini_parse_file(file, handler, &reading);
 	fclose(file);
 	if (line > 0)

@@ -23,7 +23,7 @@ enum choice {
 
 /**
  * struct trunk - this site's end, section [Trunk]
- * @lanes: how many
+ * @lanes: how many; not more than the far end has keys for
  * @active: how many of them send
  * @port: of the first lane; the others follow
  * @mtu: 0 for auto
@@ -51,7 +51,8 @@ struct trunk {
  * struct site - the far end, section [Site]
  * @host: name or address
  * @port: of its first lane
- * @keepalive: seconds, 0 for none
+ * @keepalive: seconds, 0 for none; some by default, since only a lane with a session
+ *	can be made active without a loss
  * @prefixes: behind it
  * @addresses: of the trunk there, for its configuration
  * @keys_file: public keys, one a lane
@@ -77,6 +78,9 @@ struct config {
 /* config_name_is_good() - whether lanes can be called after it. */
 bool config_name_is_good(const char *name);
 
+/* config_name() - that of a trunk, or of the path of its configuration; the caller frees it. NULL where it is neither. */
+char *config_name(const char *name);
+
 /**
  * config_read() - read and check a configuration and its key files
  * @name: of the trunk, or the path of the file, which has a slash in it
@@ -87,5 +91,8 @@ bool config_name_is_good(const char *name);
 bool config_read(const char *name, struct config *config);
 
 void config_free(struct config *config);
+
+/* config_line() - where a configuration has a key, for messages; 0 where it has not. */
+int config_line(const struct config *config, const char *section, const char *key);
 
 #endif /* WGTRUNK_CONFIG_H */

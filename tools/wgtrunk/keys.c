@@ -58,6 +58,9 @@ bool keys_read(const char *path, bool private, struct key_list *list)
 
 	list->count = 0;
 	list->keys = xalloc(LANES_MAX + 1, KEY_BYTES);
+	/* Not to a swap device. */
+	if (private)
+		sodium_mlock(list->keys, (LANES_MAX + 1) * KEY_BYTES);
 	file = fopen(path, "re");
 	if (!file)
 		return fail(path, 0, "%s", strerror(errno));
@@ -81,7 +84,7 @@ bool keys_read(const char *path, bool private, struct key_list *list)
 void keys_free(struct key_list *list)
 {
 	if (list->keys)
-		sodium_memzero(list->keys, (LANES_MAX + 1) * KEY_BYTES);
+		sodium_munlock(list->keys, (LANES_MAX + 1) * KEY_BYTES);
 	free(list->keys);
 	list->keys = NULL;
 	list->count = 0;

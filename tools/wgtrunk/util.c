@@ -25,6 +25,17 @@ bool fail(const char *file, int line, const char *format, ...)
 	return false;
 }
 
+void note(const char *format, ...)
+{
+	va_list args;
+
+	fputs("wgtrunk: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
 static void out_of_memory(void)
 {
 	fail(NULL, 0, "no memory");

@@ -21,6 +21,9 @@
 bool fail(const char *file, int line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* note() - something worth knowing that is no error, in one line on stderr. */
+void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* xalloc(), xrealloc(), xstrdup(), xprintf() - as calloc() and so on; no memory ends the program. */
 void *xalloc(size_t count, size_t size);
 void *xrealloc(void *memory, size_t count, size_t size);
