@@ -1,0 +1,796 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Copyright (C) 2026 The wgtrunk authors */
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "found.h"
+#include "manage.h"
+#include "run.h"
+#include "steer.h"
+#include "util.h"
+#include "wanted.h"
+
+#define SESSION_WAIT_MS	5000
+#define SESSION_POLL_MS	100
+
+/* For packets that are under way to a lane when it stops sending. */
+#define DRAIN_MS	1000
+
+struct work;
+
+/**
+ * struct step - one thing to do
+ * @run: does it; there is a message where it returns false
+ * @says: what that is
+ * @lane: of which lane
+ * @what: prefix, route or key that it is about
+ * @value: or a number
+ */
+struct step {
+	bool (*run)(struct work *work, const struct step *step);
+	char *says;
+	unsigned int lane;
+	const void *what;
+	int value;
+};
+
+/**
+ * struct work - from what there is to what is wanted
+ * @config: NULL where only what there is counts
+ * @remembered: there was a state of it in RUN_FOLDER
+ * @active: how many lanes are to send
+ * @touched: lanes that have no session yet, or none any more
+ * @began: when; a session of a touched lane is younger
+ */
+struct work {
+	struct kernel *kernel;
+	const struct config *config;
+	const struct manner *manner;
+	const char *name;
+	struct wanted wanted;
+	struct found found;
+	json_t *state;
+	bool remembered;
+	unsigned int lanes;
+	unsigned int active;
+	bool touched[LANES_MAX];
+	int64_t began;
+	struct step *steps;
+	unsigned int count;
+};
+
+static void add(struct work *work, bool (*run)(struct work *, const struct step *),
+		unsigned int lane, const void *what, int value, char *says)
+{
+	work->steps = xrealloc(work->steps, work->count + 1, sizeof(*work->steps));
+	work->steps[work->count++] = (struct step){ run, says, lane, what, value };
+}
+
+static void pause_ms(unsigned int ms)
+{
+	const struct timespec time = { ms / 1000, ms % 1000 * 1000000L };
+
+	nanosleep(&time, NULL);
+}
+
+/* --- the steps --- */
+
+static bool mark_as_ours(struct work *work, const char *interface)
+{
+	char *alias = xprintf(ALIAS_FORMAT, work->name);
+	bool good = link_set_alias(work->kernel, interface, alias);
+
+	free(alias);
+	return good;
+}
+
+static bool do_trunk_create(struct work *work, const struct step *step)
+{
+	return trunk_create(work->kernel, work->name, step->value) &&
+	       mark_as_ours(work, work->name);
+}
+
+static bool do_trunk_alias(struct work *work, const struct step *step)
+{
+	(void)step;
+	return mark_as_ours(work, work->name);
+}
+
+static bool do_trunk_choice(struct work *work, const struct step *step)
+{
+	return trunk_set_choice(work->kernel, work->name, step->value);
+}
+
+static bool do_trunk_mtu(struct work *work, const struct step *step)
+{
+	return link_set_mtu(work->kernel, work->name, step->value);
+}
+
+static bool do_trunk_up(struct work *work, const struct step *step)
+{
+	(void)step;
+	return link_set_up(work->kernel, work->name, true);
+}
+
+static bool do_trunk_delete(struct work *work, const struct step *step)
+{
+	(void)step;
+	return link_delete(work->kernel, work->name);
+}
+
+static bool do_lane_create(struct work *work, const struct step *step)
+{
+	char name[IFNAMSIZ];
+
+	lane_name(work->name, step->lane, name);
+	return lane_create(work->kernel, name, work->wanted.mtu) && mark_as_ours(work, name);
+}
+
+static bool do_lane_alias(struct work *work, const struct step *step)
+{
+	char name[IFNAMSIZ];
+
+	return mark_as_ours(work, lane_name(work->name, step->lane, name));
+}
+
+static bool do_lane_tunnel(struct work *work, const struct step *step)
+{
+	char name[IFNAMSIZ];
+
+	return tunnel_set(work->kernel, lane_name(work->name, step->lane, name),
+			  work->config->private.keys[step->lane],
+			  work->config->trunk.port + step->lane);
+}
+
+/* What the peer's endpoint is to be set to; AF_UNSPEC where it stays. */
+static struct sockaddr_storage endpoint_for(const struct work *work, unsigned int lane,
+					    const struct peer *now)
+{
+	const struct tunnel *tunnel = &work->found.lane[lane].tunnel;
+	const struct sockaddr_storage *wanted = &work->wanted.endpoint;
+	static const struct sockaddr_storage stays;
+
+	if (wanted->ss_family != AF_UNSPEC &&
+	    (work->wanted.new_endpoint || !now || now->endpoint.ss_family == AF_UNSPEC))
+		return endpoint_of_lane(wanted, lane);
+	/* Another key, but the same place. */
+	return !now && tunnel->count ? tunnel->peers[0].endpoint : stays;
+}
+
+static const struct peer *peer_with(const struct tunnel *tunnel, const unsigned char *key)
+{
+	unsigned int i;
+
+	for (i = 0; i < tunnel->count; i++)
+		if (!memcmp(tunnel->peers[i].key, key, KEY_BYTES))
+			return &tunnel->peers[i];
+	return NULL;
+}
+
+/*
+ * With @value, the keepalive goes off first: when it comes on, the kernel sends one, and
+ * where there is no session begins a handshake.
+ */
+static bool do_lane_peer(struct work *work, const struct step *step)
+{
+	const unsigned char *key = work->config->public.keys[step->lane];
+	struct peer peer = { .allowed = work->wanted.allowed };
+	char name[IFNAMSIZ];
+
+	lane_name(work->name, step->lane, name);
+	memcpy(peer.key, key, KEY_BYTES);
+	peer.endpoint = endpoint_for(work, step->lane,
+				     peer_with(&work->found.lane[step->lane].tunnel, key));
+	if (step->value && !peer_set(work->kernel, name, &peer))
+		return false;
+	peer.keepalive = work->config->site.keepalive;
+	return peer_set(work->kernel, name, &peer);
+}
+
+static bool do_lane_peer_remove(struct work *work, const struct step *step)
+{
+	char name[IFNAMSIZ];
+
+	return peer_remove(work->kernel, lane_name(work->name, step->lane, name), step->what);
+}
+
+static bool do_lane_mtu(struct work *work, const struct step *step)
+{
+	char name[IFNAMSIZ];
+
+	return link_set_mtu(work->kernel, lane_name(work->name, step->lane, name), step->value);
+}
+
+static bool do_lane_home(struct work *work, const struct step *step)
+{
+	char name[IFNAMSIZ];
+
+	return place_set(work->kernel, lane_name(work->name, step->lane, name), step->value,
+			 PLACE_KEEP);
+}
+
+static bool do_lane_active(struct work *work, const struct step *step)
+{
+	char name[IFNAMSIZ];
+
+	return place_set(work->kernel, lane_name(work->name, step->lane, name), PLACE_KEEP,
+			 step->value);
+}
+
+static bool do_lane_join(struct work *work, const struct step *step)
+{
+	unsigned int trunk = if_nametoindex(work->name);
+	char name[IFNAMSIZ];
+
+	lane_name(work->name, step->lane, name);
+	if (!trunk)
+		return fail(NULL, 0, "%s is gone: somebody else removed it", work->name);
+	return link_set_master(work->kernel, name, trunk) &&
+	       place_set(work->kernel, name, PLACE_KEEP, 0);
+}
+
+static bool do_lane_up(struct work *work, const struct step *step)
+{
+	char name[IFNAMSIZ];
+
+	return link_set_up(work->kernel, lane_name(work->name, step->lane, name), true);
+}
+
+static bool do_lane_delete(struct work *work, const struct step *step)
+{
+	char name[IFNAMSIZ];
+
+	return link_delete(work->kernel, lane_name(work->name, step->lane, name));
+}
+
+static bool do_address(struct work *work, const struct step *step)
+{
+	return address_change(work->kernel, if_nametoindex(work->name), step->what, step->value);
+}
+
+static bool do_route(struct work *work, const struct step *step)
+{
+	return route_change(work->kernel, if_nametoindex(work->name), step->what, step->value);
+}
+
+static bool do_drain(struct work *work, const struct step *step)
+{
+	(void)work;
+	pause_ms(step->value);
+	return true;
+}
+
+/* --- lanes that are to send: when they have a session --- */
+
+/* struct session - what a lane is like now. @calls: it can begin a handshake by itself. */
+struct session {
+	bool active;
+	bool has;
+	bool calls;
+};
+
+static bool look_at(struct work *work, unsigned int lane, struct session *session)
+{
+	struct tunnel tunnel;
+	char name[IFNAMSIZ];
+	struct place place;
+	unsigned int index = if_nametoindex(lane_name(work->name, lane, name)), i;
+	bool good = index && tunnel_read(work->kernel, index, &tunnel);
+
+	if (!index)
+		return fail(NULL, 0, "%s is gone: somebody else removed it", name);
+	memset(session, 0, sizeof(*session));
+	for (i = 0; good && i < tunnel.count; i++) {
+		const struct peer *peer = &tunnel.peers[i];
+
+		session->has |= peer->handshake >= (work->touched[lane] ? work->began : 1);
+		session->calls |= peer->keepalive && peer->endpoint.ss_family != AF_UNSPEC;
+	}
+	tunnel_free(&tunnel);
+	good = good && place_read(work->kernel, index, &place);
+	session->active = good && place.active;
+	return good;
+}
+
+/* Until each lane that is to send has a session, or none comes. @any: one has. */
+static bool wait_for_sessions(struct work *work, struct session *sessions, bool *any)
+{
+	unsigned int i, waited;
+	bool more = true;
+
+	for (waited = 0; more && waited <= SESSION_WAIT_MS; waited += SESSION_POLL_MS) {
+		if (waited)
+			pause_ms(SESSION_POLL_MS);
+		more = false;
+		*any = false;
+		for (i = 0; i < work->active; i++) {
+			if (!look_at(work, i, &sessions[i]))
+				return false;
+			*any |= sessions[i].has;
+			more |= !sessions[i].has && sessions[i].calls;
+		}
+	}
+	return true;
+}
+
+/*
+ * Where some have a session, those without it stay spare, as the far end may have
+ * fewer lanes. Where none has, it is not there yet.
+ */
+static bool do_activate(struct work *work, const struct step *step)
+{
+	struct session sessions[LANES_MAX] = { };
+	char name[IFNAMSIZ];
+	unsigned int i;
+	bool any, send;
+
+	(void)step;
+	if (!wait_for_sessions(work, sessions, &any))
+		return false;
+	if (!any)
+		note("%s: no session with the far end yet", work->name);
+	for (i = 0; i < work->active; i++) {
+		lane_name(work->name, i, name);
+		/* Without keepalives there is none before there are packets. */
+		send = sessions[i].has || !any || !sessions[i].calls;
+		if (!send)
+			note("%s has no session with the far end and stays spare; "
+			     "wgtrunk reload looks again", name);
+		if (send != sessions[i].active &&
+		    !place_set(work->kernel, name, PLACE_KEEP, send))
+			return false;
+	}
+	return true;
+}
+
+/* --- from what there is to what is wanted --- */
+
+static bool same_prefix(const struct prefix *a, const struct prefix *b)
+{
+	return a->family == b->family && a->length == b->length &&
+	       !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+static bool has_prefix(const struct prefix_list *list, const struct prefix *prefix)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->count; i++)
+		if (same_prefix(&list->prefixes[i], prefix))
+			return true;
+	return false;
+}
+
+static bool same_prefixes(const struct prefix_list *a, const struct prefix_list *b)
+{
+	unsigned int i;
+
+	for (i = 0; i < a->count; i++)
+		if (!has_prefix(b, &a->prefixes[i]))
+			return false;
+	return a->count == b->count;
+}
+
+static bool has_route(const struct route *routes, unsigned int count, const struct route *route)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		if (same_prefix(&routes[i].to, &route->to) &&
+		    routes[i].source.family == route->source.family &&
+		    !memcmp(routes[i].source.bytes, route->source.bytes,
+			    sizeof(route->source.bytes)))
+			return true;
+	return false;
+}
+
+static void plan_trunk(struct work *work)
+{
+	const struct link *link = &work->found.link;
+	unsigned int choice = work->config->trunk.choice == CHOICE_HASH ? WG_TRUNK_CHOICE_HASH :
+									 WG_TRUNK_CHOICE_CPU;
+
+	if (!link->index) {
+		add(work, do_trunk_create, 0, NULL, choice, xprintf("make the trunk %s", work->name));
+		return;
+	}
+	if (!*link->alias)
+		add(work, do_trunk_alias, 0, NULL, 0, xprintf("mark %s as ours", work->name));
+	if (link->choice != (int)choice)
+		add(work, do_trunk_choice, 0, NULL, choice,
+		    xprintf("%s: choose lanes by %s", work->name,
+			    choice == WG_TRUNK_CHOICE_HASH ? "hash" : "CPU"));
+}
+
+static bool same_endpoint(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
+	const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
+
+	if (a->ss_family != b->ss_family)
+		return false;
+	if (a->ss_family == AF_INET)
+		return a4->sin_port == b4->sin_port && a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+	return a6->sin6_port == b6->sin6_port && a6->sin6_scope_id == b6->sin6_scope_id &&
+	       !memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr));
+}
+
+static bool peer_is_so(const struct work *work, unsigned int lane, const struct peer *peer)
+{
+	struct sockaddr_storage endpoint = endpoint_for(work, lane, peer);
+
+	return peer->keepalive == work->config->site.keepalive &&
+	       same_prefixes(&peer->allowed, &work->wanted.allowed) &&
+	       (endpoint.ss_family == AF_UNSPEC || same_endpoint(&endpoint, &peer->endpoint));
+}
+
+/* Another port alone leaves the session as it is. */
+static bool keys_are_so(const struct work *work, unsigned int lane)
+{
+	const struct tunnel *tunnel = &work->found.lane[lane].tunnel;
+
+	return !sodium_memcmp(tunnel->private, work->config->private.keys[lane], KEY_BYTES) &&
+	       peer_with(tunnel, work->config->public.keys[lane]);
+}
+
+/* Whether a lane that is left alone sends. */
+static bool another_sends(const struct work *work)
+{
+	unsigned int i;
+
+	for (i = 0; i < work->lanes; i++)
+		if (!work->touched[i] && work->found.lane[i].place.active)
+			return true;
+	return false;
+}
+
+/* Key, port, and peer of a lane. */
+static void plan_tunnel(struct work *work, unsigned int lane, const char *name)
+{
+	const struct found_lane *found = &work->found.lane[lane];
+	const struct peer *peer = peer_with(&found->tunnel, work->config->public.keys[lane]);
+	bool tunnel = sodium_memcmp(found->tunnel.private, work->config->private.keys[lane],
+				    KEY_BYTES) ||
+		      found->tunnel.port != work->config->trunk.port + lane;
+	unsigned int i;
+
+	/* Its flows go elsewhere meanwhile. */
+	if (work->touched[lane] && found->place.active && another_sends(work))
+		add(work, do_lane_active, lane, NULL, 0, xprintf("%s: spare", name));
+	if (tunnel)
+		add(work, do_lane_tunnel, lane, NULL, 0,
+		    xprintf("%s: key, and port %u", name, work->config->trunk.port + lane));
+	if (tunnel || !peer || !peer_is_so(work, lane, peer))
+		add(work, do_lane_peer, lane, NULL, found->link.index && (tunnel || !peer),
+		    xprintf("%s: the far end's key, address and prefixes", name));
+	for (i = 0; i < found->tunnel.count; i++)
+		if (&found->tunnel.peers[i] != peer)
+			add(work, do_lane_peer_remove, lane, found->tunnel.peers[i].key, 0,
+			    xprintf("%s: remove another peer", name));
+}
+
+static void plan_lane(struct work *work, unsigned int lane)
+{
+	const struct found_lane *found = &work->found.lane[lane];
+	const struct link *link = &found->link;
+	int home = work->wanted.home[lane];
+	char name[IFNAMSIZ];
+
+	lane_name(work->name, lane, name);
+	if (!link->index)
+		add(work, do_lane_create, lane, NULL, 0, xprintf("make the lane %s", name));
+	else if (!*link->alias)
+		add(work, do_lane_alias, lane, NULL, 0, xprintf("mark %s as ours", name));
+	if (link->index && link->mtu != work->wanted.mtu)
+		add(work, do_lane_mtu, lane, NULL, work->wanted.mtu,
+		    xprintf("%s: MTU %u", name, work->wanted.mtu));
+	plan_tunnel(work, lane, name);
+	if (!link->index || found->place.home != home)
+		add(work, do_lane_home, lane, NULL, home, xprintf("%s: home CPU %d", name, home));
+	if (!link->index || !work->found.link.index || link->master != work->found.link.index)
+		add(work, do_lane_join, lane, NULL, 0,
+		    xprintf("%s: into the trunk, as a spare", name));
+	if (!link->up)
+		add(work, do_lane_up, lane, NULL, 0, xprintf("%s: up", name));
+}
+
+static void plan_ways(struct work *work, bool wanted)
+{
+	const struct prefix_list *want = &work->config->trunk.addresses;
+	const struct prefix_list *have = &work->found.addresses;
+	const struct prefix_list *from = wanted ? want : have, *to = wanted ? have : want;
+	const struct wanted *w = &work->wanted;
+	const struct found *f = &work->found;
+	const struct route *routes = wanted ? w->routes : f->routes;
+	unsigned int count = wanted ? w->route_count : f->route_count, i;
+	char text[PREFIX_TEXT];
+
+	for (i = 0; i < from->count; i++)
+		if (!has_prefix(to, &from->prefixes[i]))
+			add(work, do_address, 0, &from->prefixes[i], wanted,
+			    xprintf("%s: %s address %s", work->name, wanted ? "add" : "remove",
+				    prefix_text(&from->prefixes[i], text)));
+	if (wanted && !work->found.link.up)
+		add(work, do_trunk_up, 0, NULL, 0, xprintf("%s: up", work->name));
+	for (i = 0; i < count; i++) {
+		/* Those of an interface that is down are gone. */
+		if (wanted && has_route(f->routes, f->route_count, &routes[i]))
+			continue;
+		if (!wanted && has_prefix(&w->allowed, &routes[i].to))
+			continue;
+		add(work, do_route, 0, &routes[i], wanted,
+		    xprintf("%s: %s route to %s", work->name, wanted ? "add" : "remove",
+			    prefix_text(&routes[i].to, text)));
+	}
+}
+
+/* Lanes that send and those that do not, and lanes that nobody wants. */
+static void plan_activity(struct work *work)
+{
+	bool wait = false, drain = false;
+	char name[IFNAMSIZ];
+	unsigned int i;
+
+	for (i = 0; i < work->active; i++)
+		wait |= work->touched[i] || !work->found.lane[i].place.active ||
+			!work->found.lane[i].link.master ||
+			(work->found.lane[i].tunnel.count &&
+			 !work->found.lane[i].tunnel.peers[0].handshake);
+	if (wait)
+		add(work, do_activate, 0, NULL, 0,
+		    xprintf("%s: lanes 0 to %u send, once they have a session, or none has after %d s",
+			    work->name, work->active - 1, SESSION_WAIT_MS / 1000));
+	for (i = work->active; i < work->found.lanes; i++) {
+		if (!work->found.lane[i].ours || !work->found.lane[i].place.active)
+			continue;
+		drain |= i >= work->lanes;
+		add(work, do_lane_active, i, NULL, 0,
+		    xprintf("%s: spare", lane_name(work->name, i, name)));
+	}
+	if (drain)
+		add(work, do_drain, 0, NULL, DRAIN_MS, xprintf("wait for what is under way"));
+	for (i = work->lanes; i < work->found.lanes; i++)
+		if (work->found.lane[i].ours)
+			add(work, do_lane_delete, i, NULL, 0,
+			    xprintf("remove %s", lane_name(work->name, i, name)));
+}
+
+static void plan_up(struct work *work)
+{
+	bool join = !work->found.link.index;
+	unsigned int i;
+
+	for (i = 0; i < work->lanes; i++)
+		work->touched[i] = !keys_are_so(work, i);
+	plan_trunk(work);
+	for (i = 0; i < work->lanes; i++) {
+		join |= !work->found.lane[i].link.index ||
+			work->found.lane[i].link.mtu != work->wanted.mtu;
+		plan_lane(work, i);
+	}
+	if (join || work->found.link.mtu != work->wanted.mtu)
+		add(work, do_trunk_mtu, 0, NULL, work->wanted.mtu,
+		    xprintf("%s: MTU %u", work->name, work->wanted.mtu));
+	plan_ways(work, true);
+	plan_activity(work);
+	plan_ways(work, false);
+}
+
+static void plan_down(struct work *work)
+{
+	char name[IFNAMSIZ];
+	unsigned int i;
+
+	if (work->found.link.index && work->found.ours)
+		add(work, do_trunk_delete, 0, NULL, 0, xprintf("remove the trunk %s", work->name));
+	for (i = 0; i < work->found.lanes; i++)
+		if (work->found.lane[i].ours)
+			add(work, do_lane_delete, i, NULL, 0,
+			    xprintf("remove %s", lane_name(work->name, i, name)));
+}
+
+/* --- doing it --- */
+
+static bool run_steps(struct work *work)
+{
+	unsigned int i;
+
+	for (i = 0; i < work->count; i++) {
+		const struct step *step = &work->steps[i];
+
+		if (work->manner->dry || work->manner->verbose)
+			printf("%s\n", step->says);
+		if (!work->manner->dry && !step->run(work, step))
+			return false;
+	}
+	return true;
+}
+
+static void drop_steps(struct work *work)
+{
+	while (work->count)
+		free(work->steps[--work->count].says);
+	free(work->steps);
+	work->steps = NULL;
+}
+
+/* Names that are taken by interfaces of somebody else. */
+static bool names_are_free(const struct work *work)
+{
+	const struct found *found = &work->found;
+	unsigned int i;
+
+	if (found->link.index && !found->ours)
+		return fail(NULL, 0, "there is an interface %s already, not a trunk of wgtrunk's",
+			    found->link.name);
+	for (i = 0; i < work->lanes; i++)
+		if (found->lane[i].link.index && !found->lane[i].ours)
+			return fail(NULL, 0,
+				    "there is an interface %s already, not a lane of wgtrunk's",
+				    found->lane[i].link.name);
+	return true;
+}
+
+static bool anything(const struct found *found)
+{
+	unsigned int i;
+
+	for (i = 0; i < found->lanes; i++)
+		if (found->lane[i].ours)
+			return true;
+	return found->link.index && found->ours;
+}
+
+/* What was made goes again; what could not be, is said. */
+static void undo(struct work *work)
+{
+	const struct manner quiet = { work->manner->command, false, false };
+
+	note("%s: that failed, what was made is removed", work->name);
+	drop_steps(work);
+	found_free(&work->found);
+	work->manner = &quiet;
+	if (!found_read(work->kernel, work->name, true, &work->found))
+		return;
+	plan_down(work);
+	run_steps(work);
+	steer_down(work->state);
+	run_forget(work->name);
+}
+
+static bool save_state(void *data, json_t *state)
+{
+	struct work *work = data;
+
+	return run_save(work->name, state);
+}
+
+static void steer(struct work *work)
+{
+	if (*work->wanted.nic)
+		steer_up(work->wanted.nic, work->config, work->wanted.home, work->state, save_state,
+			 work);
+}
+
+static bool run_up(struct work *work)
+{
+	char *endpoint;
+
+	if (work->manner->dry)
+		return run_steps(work);
+	/* Until it is complete, what has the right name and no alias is ours. */
+	json_object_set_new(work->state, "complete", json_false());
+	if (!run_save(work->name, work->state) || !run_steps(work))
+		return false;
+	steer(work);
+	endpoint = wanted_endpoint_text(work->config);
+	json_object_set_new(work->state, "endpoint", json_string(endpoint));
+	free(endpoint);
+	json_object_set_new(work->state, "complete", json_true());
+	return run_save(work->name, work->state);
+}
+
+/* Reads what there is; the lock is held unless it is a dry run. */
+static bool begin(struct work *work, int *lock)
+{
+	bool begun;
+
+	*lock = work->manner->dry ? -1 : run_lock(work->name, work->manner->command);
+	if (*lock < 0 && !work->manner->dry)
+		return false;
+	work->began = time(NULL);
+	work->remembered = run_remembered(work->name);
+	work->state = run_load(work->name);
+	begun = work->remembered && !json_is_true(json_object_get(work->state, "complete"));
+	return work->state && found_read(work->kernel, work->name, begun, &work->found);
+}
+
+static void end(struct work *work, int lock)
+{
+	drop_steps(work);
+	wanted_free(&work->wanted);
+	found_free(&work->found);
+	json_decref(work->state);
+	run_unlock(lock);
+}
+
+bool manage_up(struct kernel *kernel, const struct config *config, bool must_be,
+	       const struct manner *manner)
+{
+	struct work work = { .kernel = kernel, .config = config, .manner = manner,
+			     .name = config->name, .lanes = config->trunk.lanes,
+			     .active = config->trunk.active };
+	bool fresh = false, good;
+	int lock;
+
+	good = begin(&work, &lock) && names_are_free(&work);
+	if (good && must_be && !work.remembered && !anything(&work.found))
+		good = fail(NULL, 0, "%s is not up", work.name);
+	good = good && wanted_make(kernel, config, &work.found, work.state, &work.wanted);
+	if (good) {
+		fresh = !work.remembered && !anything(&work.found);
+		plan_up(&work);
+		good = run_up(&work);
+		if (!good && fresh && !manner->dry)
+			undo(&work);
+	}
+	end(&work, lock);
+	return good;
+}
+
+bool manage_down(struct kernel *kernel, const char *name, const struct manner *manner)
+{
+	struct work work = { .kernel = kernel, .manner = manner, .name = name };
+	bool good;
+	int lock;
+
+	good = begin(&work, &lock);
+	if (good && !work.remembered && !anything(&work.found))
+		good = fail(NULL, 0, "%s is not up", name);
+	if (good) {
+		plan_down(&work);
+		good = run_steps(&work);
+	}
+	if (good && !manner->dry) {
+		steer_down(work.state);
+		run_forget(name);
+	}
+	end(&work, lock);
+	return good;
+}
+
+/* Lanes in the trunk, from the first on. */
+static unsigned int lanes_of(const struct found *found)
+{
+	unsigned int lanes = 0;
+
+	while (lanes < found->lanes && found->lane[lanes].ours &&
+	       found->lane[lanes].link.master == found->link.index)
+		lanes++;
+	return lanes;
+}
+
+bool manage_scale(struct kernel *kernel, const char *name, unsigned int active,
+		  const struct manner *manner)
+{
+	struct work work = { .kernel = kernel, .manner = manner, .name = name, .active = active };
+	bool good;
+	int lock;
+
+	good = begin(&work, &lock);
+	if (good && (!work.found.link.index || !work.found.ours))
+		good = fail(NULL, 0, "%s is not up", name);
+	/* Nothing else than activity changes. */
+	work.lanes = LANES_MAX;
+	if (good && active > lanes_of(&work.found))
+		good = fail(NULL, 0, "%s has only %u lanes", name, lanes_of(&work.found));
+	if (good) {
+		plan_activity(&work);
+		good = run_steps(&work);
+	}
+	end(&work, lock);
+	return good;
+}

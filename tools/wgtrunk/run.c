@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Copyright (C) 2026 The wgtrunk authors */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "run.h"
+#include "util.h"
+
+static char *path_of(const char *name, const char *what)
+{
+	return xprintf(RUN_FOLDER "/%s.%s", name, what);
+}
+
+static bool make_folder(void)
+{
+	return !mkdir(RUN_FOLDER, 0755) || errno == EEXIST ||
+	       fail(RUN_FOLDER, 0, "%s", strerror(errno));
+}
+
+/* Who has it wrote that into it. */
+static bool wait_for(int lock, const char *name)
+{
+	char who[128] = "";
+	ssize_t length = pread(lock, who, sizeof(who) - 1, 0);
+
+	who[length > 0 ? strcspn(who, "\n") : 0] = '\0';
+	fprintf(stderr, "wgtrunk: waiting for %s, which is changing %s\n", *who ? who : "another",
+		name);
+	while (flock(lock, LOCK_EX))
+		if (errno != EINTR)
+			return fail(NULL, 0, "could not wait for it: %s", strerror(errno));
+	return true;
+}
+
+int run_lock(const char *name, const char *command)
+{
+	char *path = path_of(name, "lock");
+	int lock = -1;
+
+	if (make_folder())
+		lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (lock < 0)
+		fail(path, 0, "%s", strerror(errno));
+	free(path);
+	if (lock < 0)
+		return -1;
+	if (flock(lock, LOCK_EX | LOCK_NB) && !wait_for(lock, name)) {
+		close(lock);
+		return -1;
+	}
+	if (ftruncate(lock, 0) ||
+	    dprintf(lock, "wgtrunk %s, process %d\n", command, (int)getpid()) < 0)
+		fail(NULL, 0, "others won't see who holds the lock: %s", strerror(errno));
+	return lock;
+}
+
+void run_unlock(int lock)
+{
+	if (lock < 0)
+		return;
+	/* The file stays: who waits for it has it open. */
+	if (ftruncate(lock, 0))
+		fail(NULL, 0, "the lock's file still has our name: %s", strerror(errno));
+	close(lock);
+}
+
+json_t *run_load(const char *name)
+{
+	char *path = path_of(name, "json");
+	json_error_t error;
+	json_t *state = NULL;
+
+	if (access(path, F_OK) && errno == ENOENT) {
+		state = json_object();
+	} else {
+		state = json_load_file(path, 0, &error);
+		if (!state)
+			fail(path, error.line > 0 ? error.line : 0,
+			     "%s; remove it, and look after what up changed on this host yourself",
+			     error.text);
+		else if (!json_is_object(state)) {
+			fail(path, 0, "no object");
+			json_decref(state);
+			state = NULL;
+		}
+	}
+	free(path);
+	return state;
+}
+
+bool run_remembered(const char *name)
+{
+	char *path = path_of(name, "json");
+	bool there = !access(path, F_OK);
+
+	free(path);
+	return there;
+}
+
+bool run_save(const char *name, json_t *state)
+{
+	char *path = path_of(name, "json"), *new = path_of(name, "json.new");
+	bool good = make_folder();
+
+	if (good && (json_dump_file(state, new, JSON_INDENT(1) | JSON_SORT_KEYS) ||
+		     rename(new, path))) {
+		good = fail(path, 0, "can't be written: %s", strerror(errno));
+		unlink(new);
+	}
+	free(path);
+	free(new);
+	return good;
+}
+
+void run_forget(const char *name)
+{
+	char *path = path_of(name, "json");
+
+	if (unlink(path) && errno != ENOENT)
+		fail(path, 0, "%s", strerror(errno));
+	free(path);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Copyright (C) 2026 The wgtrunk authors */
+
+/*
+ * What wgtrunk has in /run/wgtrunk: a lock for each trunk that is being changed,
+ * and what it did on the host, so that `down` can put it back.
+ */
+#ifndef WGTRUNK_RUN_H
+#define WGTRUNK_RUN_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#define RUN_FOLDER	"/run/wgtrunk"
+
+/**
+ * run_lock() - be the only one who changes a trunk; waits, and says for whom
+ * @name: of the trunk
+ * @command: of ours, for whoever waits
+ *
+ * Return: what run_unlock() wants, or -1 with a message.
+ */
+int run_lock(const char *name, const char *command);
+
+void run_unlock(int lock);
+
+/**
+ * run_load() - what was remembered of a trunk
+ *
+ * Return: an object, empty where there is nothing, which the caller gives back with
+ * json_decref(); or NULL with a message, where the file can't be read. Keys:
+ *
+ *	"complete"	true where nothing was being changed
+ *	"endpoint"	string: the far end's, as it was in the configuration
+ *	"settings"	array of host settings; see steer.h
+ */
+json_t *run_load(const char *name);
+
+/* run_remembered() - whether there is anything remembered of it. */
+bool run_remembered(const char *name);
+
+/* run_save() - remember it, whole or, with a message, as it was. */
+bool run_save(const char *name, json_t *state);
+
+/* run_forget() - nothing is remembered any more. */
+void run_forget(const char *name);
+
+#endif /* WGTRUNK_RUN_H */
