@@ -6,9 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "config.h"
 #include "export.h"
+#include "kernel.h"
 #include "keys.h"
+#include "manage.h"
+#include "show.h"
+#include "top.h"
 #include "util.h"
 
 struct command {
@@ -109,7 +114,204 @@ static int run_export(int argc, char **argv)
 	return !good;
 }
 
+/* Options of the commands that change something. Returns false where there is another. */
+static bool manner_of(int argc, char **argv, struct manner *manner)
+{
+	static const struct option options[] = {
+		{ "dry-run", no_argument, NULL, 'd' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ }
+	};
+	int c;
+
+	*manner = (struct manner){ .command = argv[0] };
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		manner->dry |= c == 'd';
+		manner->verbose |= c == 'v';
+		if (c == '?')
+			return false;
+	}
+	return true;
+}
+
+static int up_or_reload(int argc, char **argv, bool reload)
+{
+	struct kernel kernel;
+	struct config config;
+	struct manner manner;
+	bool good;
+
+	if (!manner_of(argc, argv, &manner) || optind != argc - 1)
+		return usage_of(argv[0]);
+	good = config_read(argv[optind], &config);
+	if (good && kernel_open(&kernel, true)) {
+		good = kernel_is_ours(&kernel) && manage_up(&kernel, &config, reload, &manner);
+		kernel_close(&kernel);
+	} else {
+		good = false;
+	}
+	config_free(&config);
+	return !good;
+}
+
+static int run_up(int argc, char **argv)
+{
+	return up_or_reload(argc, argv, false);
+}
+
+static int run_reload(int argc, char **argv)
+{
+	return up_or_reload(argc, argv, true);
+}
+
+/* The trunk's name, which the caller frees, or NULL with a message. */
+static char *trunk_name(const char *argument)
+{
+	char *name = config_name(argument);
+
+	if (!name)
+		fail(NULL, 0, "'%s' is no trunk: neither its name nor the path of NAME.conf", argument);
+	return name;
+}
+
+static int run_down(int argc, char **argv)
+{
+	struct kernel kernel;
+	struct manner manner;
+	bool good = false;
+	char *name;
+
+	if (!manner_of(argc, argv, &manner) || optind != argc - 1)
+		return usage_of(argv[0]);
+	name = trunk_name(argv[optind]);
+	if (name && kernel_open(&kernel, false)) {
+		good = manage_down(&kernel, name, &manner);
+		kernel_close(&kernel);
+	}
+	free(name);
+	return !good;
+}
+
+static int run_scale(int argc, char **argv)
+{
+	struct kernel kernel;
+	struct manner manner;
+	unsigned long active;
+	bool good = false;
+	char *name;
+
+	if (!manner_of(argc, argv, &manner) || optind != argc - 2)
+		return usage_of(argv[0]);
+	if (!parse_number(argv[optind + 1], 0, LANES_MAX, &active))
+		return fail(NULL, 0, "scale: N is a number of lanes, 0 to %d", LANES_MAX), 1;
+	name = trunk_name(argv[optind]);
+	if (name && kernel_open(&kernel, false)) {
+		good = kernel_is_ours(&kernel) && manage_scale(&kernel, name, active, &manner);
+		kernel_close(&kernel);
+	}
+	free(name);
+	return !good;
+}
+
+static int run_show(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ }
+	};
+	struct kernel kernel;
+	bool json = false, good = false;
+	char *name = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c != 'j')
+			return usage_of("show");
+		json = true;
+	}
+	if (optind < argc - 1)
+		return usage_of("show");
+	if (optind < argc) {
+		name = trunk_name(argv[optind]);
+		if (!name)
+			return 1;
+	}
+	if (kernel_open(&kernel, false)) {
+		good = show_run(&kernel, name, json);
+		kernel_close(&kernel);
+	}
+	free(name);
+	return !good;
+}
+
+/* As `reload`, for a configuration's name or path. */
+static bool reload_for_check(struct kernel *kernel, const char *name)
+{
+	const struct manner manner = { .command = "check" };
+	struct config config;
+	bool good = config_read(name, &config) && manage_up(kernel, &config, true, &manner);
+
+	config_free(&config);
+	return good;
+}
+
+static int run_check(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "fix", no_argument, NULL, 'f' },
+		{ }
+	};
+	struct kernel kernel;
+	bool fix = false;
+	int c, status;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c != 'f')
+			return usage_of("check");
+		fix = true;
+	}
+	if (optind < argc - 1)
+		return usage_of("check");
+	if (!kernel_open(&kernel, false))
+		return 1;
+	status = check_run(&kernel, argv[optind], fix, reload_for_check);
+	kernel_close(&kernel);
+	return status;
+}
+
+static int run_top(int argc, char **argv)
+{
+	struct kernel kernel;
+	char *name = NULL;
+	int status = 1;
+
+	if (argc > 2 || (argc == 2 && *argv[1] == '-'))
+		return usage_of("top");
+	if (argc == 2) {
+		name = trunk_name(argv[1]);
+		if (!name)
+			return 1;
+	}
+	if (kernel_open(&kernel, false)) {
+		if (kernel_is_ours(&kernel))
+			status = top_run(&kernel, name);
+		kernel_close(&kernel);
+	}
+	free(name);
+	return status;
+}
+
+#define MANNER "[--dry-run] [--verbose]"
+
 static const struct command commands[] = {
+	{ "up", "NAME " MANNER, "makes the trunk and its lanes, or what is missing of them", run_up },
+	{ "down", "NAME " MANNER, "removes them, and puts the host's settings back", run_down },
+	{ "reload", "NAME " MANNER, "applies what is different in the configuration", run_reload },
+	{ "scale", "NAME N " MANNER, "has N lanes send, from now until the next reload", run_scale },
+	{ "show", "[NAME] [--json]", "shows trunks and lanes", run_show },
+	{ "check", "[NAME] [--fix]", "says what is wrong with trunks and with the host, and mends it",
+	  run_check },
+	{ "top", "[NAME]", "shows them live", run_top },
 	{ "keygen", "NAME -n N [-o FILE]",
 	  "makes N private keys in " CONFIG_FOLDER "/NAME.key, prints the public halves", run_keygen },
 	{ "export", "NAME [--near] [-o FOLDER] [-k KEY-FILE]",
