@@ -1,0 +1,614 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The wgtrunk authors
+# scripts/vm: --cpus 4 --file tools/wgtrunk/wgtrunk:/usr/local/bin/wgtrunk
+"""wgtrunk, the manager: up, down, reload, scale, show."""
+
+import json
+import os
+import random
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+from net import Background, Namespace, sh, veth, wait_until
+from tap import Skip, Suite
+from wglane import Lanes
+
+LANES = 4
+SO_RCVBUFFORCE = 33
+
+suite = Suite()
+FOLDER = sh("mktemp -d").strip()
+
+
+class Site:
+    """One end; its trunk is called after the other one."""
+
+    def __init__(self, name, trunk, number):
+        self.ns, self.trunk, self.number = Namespace(name), trunk, number
+        self.address, self.address6 = f"10.255.0.{number}", f"fd00:ff::{number}"
+        self.path = f"{FOLDER}/{trunk}.conf"
+        self.other, self.netlink = None, Lanes(self.ns)
+
+    def keygen(self, lanes=LANES):
+        """Returns the public keys, which go to the other side."""
+        sh(f"rm -f {FOLDER}/{self.trunk}.key")
+        public = sh(f"wgtrunk keygen {self.trunk} -n {lanes} -o {FOLDER}/{self.trunk}.key")
+        with open(f"{FOLDER}/{self.other.trunk}.pub", "w") as file:
+            file.write(public)
+        return public.split()
+
+    def configure(self, site=(), drop=(), **trunk):
+        """Writes the configuration; @trunk and @site change keys, @drop leaves some out."""
+        other = self.other
+        keys = {"Lanes": LANES, "ListenPort": 51820, "KeyFile": f"{self.trunk}.key", "Choice": "hash",
+                "Address": f"{self.address}/30, {self.address6}/64", "Prefixes": f"10.{self.number}.0.0/16",
+                "CPUs": ", ".join(str(i % os.cpu_count()) for i in range(LANES)) if os.cpu_count() >= LANES else "auto"}
+        far = {"Endpoint": f"192.168.1.{other.number}:51820", "KeysFile": f"{self.trunk}.pub",
+               "Prefixes": f"10.{other.number}.0.0/16, fd0{other.number}::/32",
+               "Address": f"{other.address}/30, {other.address6}/64"}
+        keys.update(trunk)
+        far.update(site)
+        with open(self.path, "w") as file:
+            for section, pairs in (("Trunk", keys), ("Site", far)):
+                file.write(f"[{section}]\n")
+                file.writelines(f"{k} = {v}\n" for k, v in pairs.items() if k not in drop)
+
+    def tool(self, command, check=True, timeout=60, before=""):
+        """wgtrunk in this namespace; @check: it must go well. Returns what it says, both outputs."""
+        done = subprocess.run(["ip", "netns", "exec", self.ns.name, "bash", "-c", f"{before} wgtrunk {command}"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
+        self.status = done.returncode
+        if check and done.returncode:
+            raise AssertionError(f"wgtrunk {command}: status {done.returncode}: {done.stdout}")
+        return done.stdout
+
+    def show(self):
+        return json.loads(self.tool(f"show {self.trunk} --json"))["trunks"][0]
+
+    def lanes(self):
+        return self.show()["lanes"]
+
+    def sent(self):
+        """Packets that each lane sent."""
+        return [sum(cpu["tx_packets"] for cpu in self.netlink.counters(f"{self.trunk}.{i}").values()) for i in range(LANES)]
+
+    def active(self):
+        return [lane["number"] for lane in self.lanes() if lane["active"]]
+
+    def interfaces(self):
+        return sorted(name for name in self.ns.run("ls /sys/class/net").split() if name not in ("lo", "eth0"))
+
+    def state(self):
+        """All that can be seen of it, to be compared."""
+        text = self.ns.run("ip -d link; ip address; ip -4 route show table all; ip -6 route show table all; wg show all dump")
+        # What goes on by itself.
+        return re.sub(r"\t\d+\t\d+\t\d+\t(\d+|off)$|expires \S+|valid_lft \S+|preferred_lft \S+|linkdown", "", text, flags=re.M)
+
+    def refused(self, command, *texts, status=1):
+        """It says so in one line, and nothing is changed."""
+        before = self.state()
+        said = self.tool(command, check=False)
+        assert self.status == status, f"{command}: status {self.status}: {said}"
+        assert len(said.strip().splitlines()) == 1, f"not one line: {said}"
+        for text in texts:
+            assert text in said, f"'{text}' is not in: {said}"
+        assert self.state() == before, "something was changed"
+
+
+a, b = Site("a", "west", 1), Site("b", "east", 2)
+a.other, b.other = b, a
+veth(a.ns, b.ns)
+for each in (a, b):
+    each.ns.ip(f"address add 192.168.1.{each.number}/24 dev eth0")
+
+
+def fresh(**options):
+    """Both ends up, with sessions in all lanes."""
+    for site in (a, b):
+        site.tool(f"down {site.trunk}", check=False)
+        site.keygen()
+    for site in (a, b):
+        site.configure(**options)
+    # At the same time, so that neither waits for the other.
+    threads = [threading.Thread(target=site.tool, args=("up " + site.path,)) for site in (a, b)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: all(lane["peer"]["latest_handshake"] for lane in a.lanes() + b.lanes()), 10, "sessions")
+    return a.show()
+
+
+def ping(site, address, count=2):
+    site.ns.run(f"ping -q -c {count} -i 0.1 -W 5 {address}")
+
+
+@suite.test("two sites from nothing to traffic, both families, in four commands")
+def _():
+    before = a.state(), b.state()
+    for site in (a, b):
+        site.keygen()
+    for site in (a, b):
+        site.configure()
+    said = a.tool(f"up {a.path}")
+    assert "no session" in said, said
+    said = b.tool(f"up {b.path}")
+    assert not said, said
+    for address in (b.address, b.address6):
+        ping(a, address)
+    for i, lane in enumerate(a.lanes()):
+        assert lane["name"] == f"west.{i}" and lane["listen_port"] == 51820 + i and lane["active"] and lane["in_trunk"], lane
+        assert lane["peer"]["endpoint"] == f"192.168.1.2:{51820 + i}" and lane["peer"]["persistent_keepalive"] == 25, lane
+        assert os.cpu_count() < LANES or lane["home_cpu"] == i, lane
+    shown = a.show()
+    assert shown["active"] == LANES and shown["carrier"] and shown["choice"] == "hash" and shown["mtu"] == 1420, shown
+    assert set(shown["addresses"]) == {"10.255.0.1/30", "fd00:ff::1/64"}, shown
+    assert set(shown["routes"]) == {"10.2.0.0/16", "fd02::/32", "10.255.0.2/32", "fd00:ff::2/128"}, shown
+    assert "src 10.255.0.1" in a.ns.run("ip route get 10.2.3.4")
+    for site in (a, b):
+        site.tool(f"down {site.trunk}")
+    assert (a.state(), b.state()) == before, "down left something behind"
+
+
+@suite.test("show: for people, and no private key in either form")
+def _():
+    fresh()
+    ping(a, b.address)
+    for said in (a.tool("show"), a.tool("show --json"), a.tool("show west"), a.tool("up --dry-run " + a.path)):
+        with open(f"{FOLDER}/west.key") as file:
+            assert not any(key in said for key in file.read().split()), "a private key"
+    said = a.tool("show")
+    assert re.search(r"^trunk west: up, 4 of 4 lanes send, chosen by hash, MTU 1420$", said, re.M), said
+    assert len(re.findall(r"^  west\.\d +\d+ +active +\d+s ", said, re.M)) == LANES, said
+    a.refused("show nowhere", "nowhere is not up")
+    # Another namespace has none.
+    other = Namespace("other")
+    suite.defer(other.remove)
+    assert json.loads(other.run("wgtrunk show --json")) == {"trunks": []}
+
+
+@suite.test("up again, and reload: nothing to do, and sessions stay")
+def _():
+    fresh()
+    before = a.state(), [lane["peer"]["latest_handshake"] for lane in a.lanes()]
+    assert a.tool("up --verbose " + a.path) == ""
+    assert a.tool("reload --verbose " + a.path) == ""
+    assert (a.state(), [lane["peer"]["latest_handshake"] for lane in a.lanes()]) == before
+
+
+@suite.test("bad input: one line, with file and line, and nothing is changed")
+def _():
+    for site in (a, b):
+        site.tool(f"down {site.trunk}", check=False)
+        site.keygen()
+    b.configure()
+
+    def bad(*texts, **change):
+        a.configure(**change)
+        a.refused(f"up {a.path}", a.path, *texts)
+        if change.get("CPUs") != "0":
+            a.refused(f"up --dry-run {a.path}", a.path, *texts)
+    bad(":2: Lanes: not a whole number", Lanes="many")
+    bad(":8: CPU 99 is not online here", CPUs="99", Lanes=1)
+    bad(":3: 4 lanes from ListenPort 65534 on go past port 65535", ListenPort=65534)
+    bad(":12: 10.2.0.0/16 and 10.2.1.0/24 overlap", site={"Prefixes": "10.2.0.0/16, 10.2.1.0/24"})
+    bad(":12: the far end's own address is in 192.168.0.0/16", site={"Prefixes": "192.168.0.0/16"})
+    bad(":10: nowhere.invalid can't be looked up", site={"Endpoint": "nowhere.invalid:51820"})
+    bad("[Trunk]", drop=("KeyFile",))
+    a.configure(KeyFile="none.key")
+    a.refused(f"up {a.path}", "none.key: No such file")
+    a.configure(Lanes=5, CPUs="auto")
+    a.refused(f"up {a.path}", "4 keys for 5 lanes")
+    a.configure()
+    os.chmod(f"{FOLDER}/west.key", 0o644)
+    a.refused(f"up {a.path}", "west.key: others may read these private keys")
+    os.chmod(f"{FOLDER}/west.key", 0o600)
+    for command in ("down west", "scale west 2", f"reload {a.path}"):
+        a.refused(command, "west is not up")
+    a.refused("up nowhere", "/etc/wgtrunk/nowhere.conf: No such file")
+    for command in ("up", "up a b", "down", "scale west", "show a b", "up --what west"):
+        a.tool(command, check=False)
+        assert a.status == 2, command
+    a.refused("scale west 257", "0 to 256")
+
+
+@suite.test("without privilege: one line")
+def _():
+    fresh()
+    before = a.state()
+    for command in (f"down {a.trunk}", "scale west 2"):
+        said = a.tool(command, check=False, before="setpriv --bounding-set=-net_admin --inh-caps=-net_admin")
+        assert a.status == 1 and "not permitted" in said.lower() and len(said.splitlines()) == 1, said
+    assert a.state() == before
+
+
+@suite.test("interfaces of somebody else are not touched")
+def _():
+    for site in (a, b):
+        site.tool(f"down {site.trunk}", check=False)
+    a.configure()
+    for name, kind in (("west", "dummy"), ("west", "wgtrunk"), ("west.2", "wireguard"), ("west.0", "dummy")):
+        a.ns.ip(f"link add {name} type {kind}")
+        a.refused(f"up {a.path}", f"an interface {name} already")
+        a.refused("down west", "west is not up")
+        a.ns.ip(f"link del {name}")
+    # One that is ours in name only stays when ours go.
+    a.tool(f"up {a.path}")
+    a.ns.ip("link add west.9 type wireguard", "link add west.x type dummy")
+    a.tool("down west")
+    assert a.interfaces() == ["west.9", "west.x"], a.interfaces()
+    a.ns.ip("link del west.9", "link del west.x")
+
+
+@suite.test("an up that fails half-way undoes itself")
+def _():
+    a.configure()
+    before = a.state()
+    with a.ns.udp("0.0.0.0", 51822):
+        said = a.tool(f"up {a.path}", check=False)
+    assert a.status == 1 and "west.2" in said, said
+    assert a.state() == before and not os.path.exists("/run/wgtrunk/west.json"), a.interfaces()
+    # Where it was up before, what is there stays.
+    fresh()
+    a.configure(ListenPort=51830)
+    with a.ns.udp("0.0.0.0", 51832):
+        said = a.tool(f"reload {a.path}", check=False)
+    assert a.status == 1 and "51832" in said and len(a.interfaces()) == LANES + 1, said
+    a.tool(f"reload {a.path}")
+    assert [lane["listen_port"] for lane in a.lanes()] == [51830 + i for i in range(LANES)]
+
+
+class Stream:
+    """Numbered datagrams at a steady rate in several flows from A to B, and which lane each took."""
+
+    def __init__(self, flows=16, rate=2500):
+        self.flows, self.pause = flows, flows / rate
+        self.sink = b.ns.udp(b.address, 8888, timeout=0.5)
+        self.sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        self.socks = [a.ns.udp(a.address, 30000 + i) for i in range(flows)]
+        self.number, self.got = 0, {}
+        self.stopped = False
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        self.next = time.monotonic()
+
+    def _read(self):
+        while True:
+            try:
+                data, (_, port) = self.sink.recvfrom(100)
+            except socket.timeout:
+                if self.stopped:
+                    return
+                continue
+            self.got.setdefault(port, []).append(struct.unpack("=I", data)[0])
+
+    def send(self):
+        for sock in self.socks:
+            sock.sendto(struct.pack("=I", self.number), (b.address, 8888))
+        self.number += 1
+        self.next += self.pause
+        time.sleep(max(0, self.next - time.monotonic()))
+
+    def check(self):
+        """Lost, and out of order; by flow."""
+        self.stopped = True
+        self.reader.join()
+        for sock in (self.sink, *self.socks):
+            sock.close()
+        lost = {port: self.number - len(self.got.get(port, ())) for port in range(30000, 30000 + self.flows)}
+        late = {port: sum(x > y for x, y in zip(numbers, numbers[1:])) for port, numbers in self.got.items()}
+        return sum(lost.values()), sum(late.values())
+
+
+@suite.test("scale 4, 1, 3 under load: nothing is lost, connections stay")
+def _():
+    fresh()
+    server = b.ns.socket(socket.AF_INET, socket.SOCK_STREAM)
+    server.bind((b.address, 5000))
+    server.listen(16)
+    broken, moved = [], [0]
+
+    def take(connection):
+        try:
+            while piece := connection.recv(65536):
+                moved[0] += len(piece)
+        except OSError as error:
+            broken.append(error)
+
+    def accept():
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=take, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    clients = [a.ns.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(8)]
+    for client in clients:
+        client.settimeout(30)
+        client.connect((b.address, 5000))
+
+    def talk():
+        for client in clients:
+            client.send(bytes(2000))
+        time.sleep(0.02)
+
+    stream = Stream()
+    with Background(stream.send), Background(talk):
+        for count in (4, 1, 3, 4, 2, 1, 3):
+            for site in (a, b):
+                site.tool(f"scale {site.trunk} {count}")
+            assert a.active() == list(range(count)), a.active()
+            time.sleep(0.3)
+        a.tool(f"reload {a.path}")
+        assert a.active() == list(range(LANES))
+    lost, late = stream.check()
+    for client in clients:
+        client.close()
+    server.close()
+    assert not broken, broken
+    assert not lost, f"{lost} of {stream.number * stream.flows} lost, {late} late"
+    a.refused("scale west 5", "west has only 4 lanes")
+
+
+@suite.test("scale: no more flows move than have to")
+def _():
+    fresh()
+    flows = 60
+    socks = [a.ns.udp(a.address, 20000 + i) for i in range(flows)]
+
+    def lane_of(sock):
+        before = a.sent()
+        sock.sendto(b"?", (b.address, 9))
+        grown = [i for i, (x, y) in enumerate(zip(before, a.sent())) if y > x]
+        return grown[0] if len(grown) == 1 else None
+
+    first = [lane_of(sock) for sock in socks]
+    a.tool("scale west 3")
+    second = [lane_of(sock) for sock in socks]
+    known = [(x, y) for x, y in zip(first, second) if x is not None and y is not None]
+    assert len(known) > flows * 0.8, f"only {len(known)}"
+    moved = sum(x != y for x, y in known)
+    had_to = sum(x == 3 for x, y in known)
+    assert moved == had_to and 0 < had_to < len(known) / 2, f"{moved} moved, {had_to} had to, of {len(known)}"
+
+
+@suite.test("reload of one lane under load: others lose nothing, their sessions stay")
+def _():
+    fresh()
+    before = [lane["peer"]["latest_handshake"] for lane in a.lanes()]
+    keys = open(f"{FOLDER}/west.key").read().split()
+    stream = Stream()
+    with Background(stream.send):
+        time.sleep(0.5)
+        # Lane 2 gets another key pair: first it stops sending at the far end.
+        one = sh("wg genkey").strip()
+        public = sh("wg pubkey", stdin=one).strip()
+        keys[2] = one
+        for site in (a, b):
+            site.tool(f"scale {site.trunk} 2")
+        with open(f"{FOLDER}/west.key", "w") as file:
+            file.write("\n".join(keys) + "\n")
+        theirs = open(f"{FOLDER}/east.pub").read().split()
+        theirs[2] = public
+        with open(f"{FOLDER}/east.pub", "w") as file:
+            file.write("\n".join(theirs) + "\n")
+        # One end alone can have no session with it.
+        said = a.tool(f"reload {a.path}")
+        assert "west.2 has no session" in said, said
+        b.tool(f"reload {b.path}")
+        a.tool(f"reload {a.path}")
+        time.sleep(0.3)
+    lost, late = stream.check()
+    lanes = a.lanes()
+    assert [lane["active"] for lane in lanes] == [True] * LANES, lanes
+    assert lanes[2]["public_key"] == public and lanes[2]["peer"]["latest_handshake"] >= before[2]
+    for i in (0, 1, 3):
+        assert lanes[i]["peer"]["latest_handshake"] == before[i], f"lane {i} has another session"
+    assert not lost, f"{lost} of {stream.number * stream.flows} lost, {late} late"
+
+
+@suite.test("reload: lanes come and go, prefixes, addresses, MTU, choice")
+def _():
+    fresh()
+    for site in (a, b):
+        site.configure(Lanes=2, CPUs="auto", Choice="cpu", MTU=1380, Address=f"{site.address}/29",
+                       site={"Prefixes": f"10.{site.other.number}.0.0/17, 10.77.{site.other.number}.0/24",
+                             "Address": f"{site.other.address}/29"})
+        site.tool(f"reload {site.path}")
+    assert a.interfaces() == ["west", "west.0", "west.1"], a.interfaces()
+    shown = a.show()
+    assert (shown["mtu"], shown["choice"], shown["addresses"]) == (1380, "cpu", ["10.255.0.1/29"]), shown
+    assert set(shown["routes"]) == {"10.2.0.0/17", "10.77.2.0/24", "10.255.0.2/32"}, shown
+    assert all(set(lane["peer"]["allowed_ips"]) == set(shown["routes"]) and lane["mtu"] == 1380 for lane in shown["lanes"])
+    ping(a, b.address)
+    for site in (a, b):
+        site.configure()
+        site.tool(f"reload {site.path}")
+    shown = a.show()
+    assert len(shown["lanes"]) == LANES and shown["mtu"] == 1420 and shown["choice"] == "hash", shown
+    ping(a, b.address6)
+
+
+@suite.test("what somebody changed by hand is mended by reload")
+def _():
+    fresh()
+    want = a.state()
+    for damage in ("ip link del west.1", "ip link set west.2 nomaster", "ip link set west down", "ip link set west.0 down",
+                   "ip address del 10.255.0.1/30 dev west", "ip route del 10.2.0.0/16", "wg set west.3 listen-port 999",
+                   "ip link set west.1 mtu 1300", "ip link del west", "wg set west.0 private-key <(wg genkey)",
+                   f"wg set west.0 peer {a.lanes()[0]['peer']['public_key']} remove"):
+        a.ns.run(damage)
+        assert a.state() != want, damage
+        a.tool(f"reload {a.path}")
+        ping(a, b.address, 1)
+        shown = a.show()
+        assert shown["active"] == LANES and len(shown["lanes"]) == LANES, f"{damage}: {shown}"
+        # Of links that were made anew, the numbers are others.
+        assert plain(a.state()) == plain(want), f"after {damage}:\n{a.state()}\nnot\n{want}"
+
+
+def plain(state):
+    lines = []
+    for line in state.splitlines():
+        line = re.sub(r"^\d+: |@\S+:|qdisc \S+|qlen \d+|link/\S+.*|metric \d+|pref \S+|state \S+|index \S+", "", line)
+        lines.append(re.sub(r"\s+", " ", line).strip())
+    return sorted(line for line in lines if line)
+
+
+@suite.test("a far end with fewer lanes: those two are used")
+def _():
+    for site in (a, b):
+        site.tool(f"down {site.trunk}", check=False)
+        site.keygen()
+    a.configure()
+    b.configure(Lanes=2, CPUs="auto")
+    b.tool(f"up {b.path}")
+    said = a.tool(f"up {a.path}")
+    assert "west.2 has no session" in said and "west.3 has no session" in said, said
+    assert a.active() == [0, 1]
+    ping(a, b.address)
+    # By the number of its keys, it is known before.
+    public = open(f"{FOLDER}/west.pub").read().split()[:2]
+    with open(f"{FOLDER}/west.pub", "w") as file:
+        file.write("\n".join(public) + "\n")
+    a.tool(f"reload {a.path}")
+    assert a.interfaces() == ["west", "west.0", "west.1"]
+
+
+@suite.test("a far end that moved stays where it is, until the configuration has another place")
+def _():
+    fresh()
+    b.ns.ip("address del 192.168.1.2/24 dev eth0", "address add 192.168.1.22/24 dev eth0")
+    suite.defer(b.ns.ip, "address del 192.168.1.22/24 dev eth0", "address add 192.168.1.2/24 dev eth0")
+    ping(b, a.address, 1)
+    ends = [lane["peer"]["endpoint"] for lane in a.lanes()]
+    assert any(end.startswith("192.168.1.22:") for end in ends), ends
+    a.tool(f"reload {a.path}")
+    assert [lane["peer"]["endpoint"] for lane in a.lanes()] == ends
+    a.configure(site={"Endpoint": "192.168.1.22:51820"})
+    a.tool(f"reload {a.path}")
+    assert [lane["peer"]["endpoint"] for lane in a.lanes()] == [f"192.168.1.22:{51820 + i}" for i in range(LANES)]
+    ping(a, b.address, 1)
+
+
+@suite.test("one waits for another, and says for whom")
+def _():
+    fresh()
+    with open("/run/wgtrunk/west.lock", "r+") as file:
+        import fcntl
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("wgtrunk reload, process 4711\n")
+        file.flush()
+        result = []
+        thread = threading.Thread(target=lambda: result.append(a.tool("scale west 3")))
+        thread.start()
+        time.sleep(0.7)
+        assert not result, "it did not wait"
+    thread.join()
+    assert "waiting for wgtrunk reload, process 4711" in result[0], result
+    assert a.active() == [0, 1, 2]
+
+
+@suite.test("killed at any message to the kernel: the next one completes it")
+def _():
+    shim = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tools/lib/die.so")
+    fresh()
+    want = plain(a.state())
+    a.tool("down west")
+    none = a.state()
+    for command, then in ((f"up {a.path}", f"up {a.path}"), (f"up {a.path}", f"reload {a.path}"), (f"up {a.path}", "down west"),
+                          ("down west", f"up {a.path}"), ("down west", "down west")):
+        for number in range(random.randrange(1, 12), 300, 1 if "--long" in sys.argv else 12):
+            if command.startswith("down"):
+                a.tool(f"up {a.path}")
+            a.tool(command, check=False, before=f"DIE_AT={number} LD_PRELOAD={shim}")
+            done = a.status == 0
+            if not done:
+                assert a.status in (-9, 137), f"status {a.status}"
+                # It may have died before it changed anything.
+                nothing = a.state() == none and not os.path.exists("/run/wgtrunk/west.json")
+                a.tool(then, check=not (nothing and then != f"up {a.path}"))
+            elif not command.startswith("down") and then == "down west":
+                a.tool("down west")
+            if then == "down west":
+                assert a.state() == none, f"{command}, killed at message {number}, {then}"
+            elif not (not done and nothing and then.startswith("reload")) and not (done and command.startswith("down")):
+                assert plain(a.state()) == want, f"{command}, killed at message {number}, {then}: {a.state()}"
+            a.tool("down west", check=False)
+            assert a.state() == none
+            if done:
+                break
+        else:
+            raise AssertionError("never got to its end")
+
+
+@suite.test("32 connections by hash: each lane has a share; 1024 flows: within 25% of even")
+def _():
+    fresh()
+    before = a.sent()
+    for port in range(20000, 21024):
+        with a.ns.udp(a.address, port) as sock:
+            sock.sendto(b"?", (b.address, 9))
+    got = [x - y for x, y in zip(a.sent(), before)]
+    assert all(abs(n - 256) <= 64 for n in got), got
+    server = b.ns.socket(socket.AF_INET, socket.SOCK_STREAM)
+    server.bind((b.address, 5001))
+    server.listen(64)
+    before = a.sent()
+    for _ in range(32):
+        with a.ns.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.settimeout(10)
+            sock.connect((b.address, 5001))
+            sock.send(b"hello")
+    server.close()
+    got = [x - y for x, y in zip(a.sent(), before)]
+    assert all(got), got
+
+
+@suite.test("by CPU: flows pinned one a CPU stay on their lane's home CPU both ways, no hand-overs")
+def _():
+    if os.cpu_count() < LANES:
+        raise Skip(f"needs {LANES} CPUs")
+    fresh(Choice="cpu")
+
+    def work(cpu, result):
+        os.sched_setaffinity(0, {cpu})
+        sock, sink = a.ns.udp(a.address), b.ns.udp(b.address, 7000 + cpu)
+        for i in range(300):
+            sock.sendto(bytes(100), (b.address, 7000 + cpu))
+            data, who = sink.recvfrom(200)
+            sink.sendto(data, who)
+            sock.recv(200)
+        result.append(cpu)
+
+    before = {site: site.lanes() for site in (a, b)}
+    result = []
+    threads = [threading.Thread(target=work, args=(cpu, result)) for cpu in range(LANES)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert len(result) == LANES, result
+    for site in (a, b):
+        for old, new in zip(before[site], site.lanes()):
+            home = new["home_cpu"]
+            cpus = {cpu["cpu"]: cpu for cpu in new["cpus"]}
+            was = {cpu["cpu"]: cpu for cpu in old["cpus"]}
+            for what in ("rx_packets", "tx_packets"):
+                grown = {n: c[what] - was.get(n, {what: 0})[what] for n, c in cpus.items()}
+                assert grown[home] >= 300 and sum(grown.values()) - grown[home] < 20, f"{new['name']} {what}: {grown}"
+            handed = new["handed_over"] - old["handed_over"]
+            assert handed < 20, f"{new['name']}: {handed} handed over"
+
+
+if __name__ == "__main__":
+    suite.run_and_exit()
