@@ -106,6 +106,8 @@ def wait_for(condition, what):
 
 # --- netlink: the few things that neither ip nor wg can say ---
 
+# Python does not know the latter.
+NETLINK_ROUTE, NETLINK_GENERIC = 0, 16
 NLM_F_REQUEST, NLM_F_ACK, NLMSG_ERROR = 1, 4, 2
 RTM_NEWLINK, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 16, 18, 1, 2
 GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 16, 3, 1, 2
@@ -132,12 +134,12 @@ def netlink(protocol, kind, body, flags=NLM_F_ACK):
 
 
 def genetlink(family, command, body):
-    asked = netlink(socket.NETLINK_GENERIC, GENL_ID_CTRL, struct.pack("=BBH", CTRL_CMD_GETFAMILY, 1, 0) +
+    asked = netlink(NETLINK_GENERIC, GENL_ID_CTRL, struct.pack("=BBH", CTRL_CMD_GETFAMILY, 1, 0) +
                     attribute(CTRL_ATTR_FAMILY_NAME, family.encode() + b"\0"), flags=0)
     at = 4
     while struct.unpack_from("=H", asked, at + 2)[0] != CTRL_ATTR_FAMILY_ID:
         at += (struct.unpack_from("=H", asked, at)[0] + 3) & ~3
-    return netlink(socket.NETLINK_GENERIC, struct.unpack_from("=H", asked, at + 4)[0], struct.pack("=BBH", command, 1, 0) + body)
+    return netlink(NETLINK_GENERIC, struct.unpack_from("=H", asked, at + 4)[0], struct.pack("=BBH", command, 1, 0) + body)
 
 
 class End:
@@ -233,7 +235,7 @@ class End:
         self.batch(ns, [f"link add {name} type wgtrunk"] + [f"link set wg{i} master {name}" for i in range(lanes)])
         data = attribute(IFLA_WGTRUNK_CHOICE, struct.pack("=B", CHOICES[choice]))
         with within(ns):
-            netlink(socket.NETLINK_ROUTE, RTM_NEWLINK, struct.pack("=BxHiII", 0, 0, socket.if_nametoindex(name), 0, 0) +
+            netlink(NETLINK_ROUTE, RTM_NEWLINK, struct.pack("=BxHiII", 0, 0, socket.if_nametoindex(name), 0, 0) +
                     attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"wgtrunk\0") + attribute(IFLA_INFO_DATA, data)))
             for i in range(lanes if choice == "cpu" else 0):
                 genetlink("wg_lane", WG_LANE_CMD_SET, attribute(WG_LANE_A_IFNAME, f"wg{i}".encode() + b"\0") +
