@@ -9,7 +9,6 @@ import os
 import random
 import re
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -22,7 +21,6 @@ from tap import Skip, Suite
 from wglane import Lanes
 
 LANES = 4
-SO_RCVBUFFORCE = 33
 
 suite = Suite()
 FOLDER = sh("mktemp -d").strip()
@@ -267,45 +265,30 @@ def _():
 
 
 class Stream:
-    """Numbered datagrams at a steady rate in several flows from A to B, and which lane each took."""
+    """Numbered datagrams from A to B, ten flows of a thousand a second each, while `with` lasts."""
 
-    def __init__(self, flows=16, rate=2500):
-        self.flows, self.pause = flows, flows / rate
-        self.sink = b.ns.udp(b.address, 8888, timeout=0.5)
-        self.sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
-        self.socks = [a.ns.udp(a.address, 30000 + i) for i in range(flows)]
-        self.number, self.got = 0, {}
-        self.stopped = False
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-        self.next = time.monotonic()
+    FLOWS, GAP = 10, 1000
+    PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tools/bin/stream")
 
-    def _read(self):
-        while True:
-            try:
-                data, (_, port) = self.sink.recvfrom(100)
-            except socket.timeout:
-                if self.stopped:
-                    return
-                continue
-            self.got.setdefault(port, []).append(struct.unpack("=I", data)[0])
+    def start(self, site, *arguments):
+        return subprocess.Popen(["ip", "netns", "exec", site.ns.name, self.PROGRAM, *map(str, arguments)],
+                                stdout=subprocess.PIPE, text=True)
 
-    def send(self):
-        for sock in self.socks:
-            sock.sendto(struct.pack("=I", self.number), (b.address, 8888))
-        self.number += 1
-        self.next += self.pause
-        time.sleep(max(0, self.next - time.monotonic()))
+    def __enter__(self):
+        self.receiver = self.start(b, "receive", 8888, self.FLOWS, 1500)
+        wait_until(lambda: ":8888" in b.ns.run("ss -Hlun"), 10, "the receiver")
+        self.sender = self.start(a, "send", b.address, 8888, self.FLOWS, 1 << 20, 100, self.GAP, 0)
+        self.began = time.monotonic()
+        return self
 
-    def check(self):
-        """Lost, and out of order; by flow."""
-        self.stopped = True
-        self.reader.join()
-        for sock in (self.sink, *self.socks):
-            sock.close()
-        lost = {port: self.number - len(self.got.get(port, ())) for port in range(30000, 30000 + self.flows)}
-        late = {port: sum(x > y for x, y in zip(numbers, numbers[1:])) for port, numbers in self.got.items()}
-        return sum(lost.values()), sum(late.values())
+    def __exit__(self, *_):
+        self.sender.terminate()
+        self.sender.wait()
+        self.seconds = time.monotonic() - self.began
+        self.said = self.receiver.communicate(timeout=60)[0]
+        last = self.said.strip().splitlines()[-1]
+        self.received, self.lost, self.late = (int(re.search(rf"{what} (\d+)", last)[1]) for what in ("received", "lost", "late"))
+        print(f"# {self.received / self.seconds:.0f} packets/s for {self.seconds:.0f} s, {self.lost} lost, {self.late} late")
 
 
 @suite.test("scale 4, 1, 3 under load: nothing is lost, connections stay")
@@ -342,8 +325,7 @@ def _():
             client.send(bytes(2000))
         time.sleep(0.02)
 
-    stream = Stream()
-    with Background(stream.send), Background(talk):
+    with Stream() as stream, Background(talk):
         for count in (4, 1, 3, 4, 2, 1, 3):
             for site in (a, b):
                 site.tool(f"scale {site.trunk} {count}")
@@ -351,12 +333,11 @@ def _():
             time.sleep(0.3)
         a.tool(f"reload {a.path}")
         assert a.active() == list(range(LANES))
-    lost, late = stream.check()
     for client in clients:
         client.close()
     server.close()
     assert not broken, broken
-    assert not lost, f"{lost} of {stream.number * stream.flows} lost, {late} late"
+    assert stream.received and not stream.lost, stream.said
     a.refused("scale west 5", "west has only 4 lanes")
 
 
@@ -387,8 +368,7 @@ def _():
     fresh()
     before = [lane["peer"]["latest_handshake"] for lane in a.lanes()]
     keys = open(f"{FOLDER}/west.key").read().split()
-    stream = Stream()
-    with Background(stream.send):
+    with Stream() as stream:
         time.sleep(0.5)
         # Lane 2 gets another key pair: first it stops sending at the far end.
         one = sh("wg genkey").strip()
@@ -408,13 +388,12 @@ def _():
         b.tool(f"reload {b.path}")
         a.tool(f"reload {a.path}")
         time.sleep(0.3)
-    lost, late = stream.check()
     lanes = a.lanes()
     assert [lane["active"] for lane in lanes] == [True] * LANES, lanes
     assert lanes[2]["public_key"] == public and lanes[2]["peer"]["latest_handshake"] >= before[2]
     for i in (0, 1, 3):
         assert lanes[i]["peer"]["latest_handshake"] == before[i], f"lane {i} has another session"
-    assert not lost, f"{lost} of {stream.number * stream.flows} lost, {late} late"
+    assert stream.received and not stream.lost, stream.said
 
 
 @suite.test("reload: lanes come and go, prefixes, addresses, MTU, choice")
