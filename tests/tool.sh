@@ -137,8 +137,10 @@ test_export()
 	grep -qx "Address = 10.255.0.2/30" "$files/made/west.0.conf" &&
 		! grep -q "^Address" "$files/made/west.1.conf" &&
 		grep -qx "PostUp = ip -4 route replace 10.1.0.0/16 src 10.255.0.2 nexthop dev west.0 nexthop dev west.1 nexthop dev west.2 nexthop dev west.3" "$files/made/west.3.conf" &&
-		grep -qF "'/etc/wgtrunk/west.key' | sed -n 3p" "$files/made/west.2.conf" &&
-		! grep -q "ip -4 route" "$files/made/west.2.conf"
+		grep -qF " '/etc/wgtrunk/west.key' | sed -n 3p) && " "$files/made/west.2.conf" &&
+		! grep -q "ip -4 route" "$files/made/west.2.conf" &&
+		# To wg-quick, what is behind a # is no part of the command.
+		! grep "^PostUp.*#" "$files/made"/west.*.conf
 }
 
 test_export_near()
@@ -150,7 +152,7 @@ test_export_near()
 		grep -qxF "PublicKey = $(sed -n 4p "$files/east.pub")" "$files/made/west.3.conf" &&
 		grep -qx "ListenPort = 51823" "$files/made/west.3.conf" &&
 		grep -qF "'$files/west.key' | sed -n 4p" "$files/made/west.3.conf" &&
-		grep -qx "PostUp = ip -6 route replace fd02::/32 src fd00:ff::1 .*nexthop dev west.3" "$files/made/west.3.conf"
+		grep -qx "PostUp = ip -6 route replace fd02::/32 src fd00:ff::1 nexthop via fe80::1 dev west.0 .*nexthop via fe80::1 dev west.3" "$files/made/west.3.conf"
 }
 
 test_export_undoes()

@@ -59,8 +59,13 @@ static void write_route(FILE *file, const struct view *view, const struct prefix
 		prefix_text(to, text));
 	if (source)
 		fprintf(file, " src %s", source);
+	/*
+	 * IPv6 spreads over gateways only. Which one does not matter: a tunnel has one way to go,
+	 * and asks for no neighbour.
+	 */
 	for (i = 0; i < view->lanes; i++)
-		fprintf(file, " nexthop dev %s.%u", view->name, i);
+		fprintf(file, " nexthop %sdev %s.%u", to->family == AF_INET6 ? "via fe80::1 " : "",
+			view->name, i);
 	fputc('\n', file);
 }
 
@@ -111,6 +116,18 @@ static void write_peer(FILE *file, const struct view *view, unsigned int lane)
 		fprintf(file, "PersistentKeepalive = %u\n", view->keepalive);
 }
 
+/*
+ * The line of the key file, as keys.c counts them, by a command that has no '#' in it: to wg-quick,
+ * what is behind one is a comment. wg would take no key for a key, so that is looked at before.
+ */
+static void write_key(FILE *file, const struct view *view, unsigned int lane)
+{
+	fprintf(file,
+		"PostUp = key=$(sed -n '/^[[:space:]]*[[:alnum:]+\\/]/s/[[:space:]]*//gp' '%s' | sed -n %up) && "
+		": \"${key:?is not in the key file}\" && wg set %%i private-key <(echo \"$key\")\n",
+		view->key_file, lane + 1);
+}
+
 static void write_lane(FILE *file, const struct view *view, unsigned int lane)
 {
 	bool first = true;
@@ -128,8 +145,7 @@ static void write_lane(FILE *file, const struct view *view, unsigned int lane)
 		write_list(file, view->addresses, false, &first);
 		fputc('\n', file);
 	}
-	fprintf(file, "PostUp = wg set %%i private-key <(grep -v -e '^#' -e '^$' '%s' | sed -n %up)\n",
-		view->key_file, lane + 1);
+	write_key(file, view, lane);
 	if (lane == view->lanes - 1)
 		write_routes(file, view);
 	write_peer(file, view, lane);
@@ -223,8 +239,13 @@ bool export_wg_quick(const struct config *config, bool near, const char *folder,
 		.keepalive = config->site.keepalive,
 		.far_keys = xalloc(config->trunk.lanes, KEY_BYTES),
 	};
-	bool good = near ? from_near(config, &view) : from_far(config, &view);
+	bool good;
 
+	/* Between quotes in a command, and before what would be a comment. */
+	if (strpbrk(key_file, "'#\n"))
+		good = fail(NULL, 0, "export: a key file whose name has a quote or a # in it");
+	else
+		good = near ? from_near(config, &view) : from_far(config, &view);
 	good = good && write_all(&view, folder);
 	free(view.far_host);
 	free(view.far_keys);
