@@ -23,7 +23,7 @@ struct wgt_peer *wgt_peer_create(struct wgt_device *wg, const u8 public_key[WGT_
 
 	lockdep_assert_held(&wg->config);
 	if (wg->peer_count >= WGT_MAX_PEERS)
-		return ERR_PTR(-EOVERFLOW);
+		return ERR_PTR(-ENOMEM);
 	peer = kmem_cache_zalloc(peer_cache, GFP_KERNEL);
 	if (!peer)
 		return ERR_PTR(-ENOMEM);

@@ -123,7 +123,7 @@ struct wgt_peer {
  *
  * Context: process, may sleep.
  * Return: the peer, whose reference belongs to the list, or an ERR_PTR():
- * -ENOMEM, -EEXIST, or -EOVERFLOW at WGT_MAX_PEERS.
+ * -EEXIST, or -ENOMEM, at WGT_MAX_PEERS, too.
  */
 struct wgt_peer *wgt_peer_create(struct wgt_device *wg, const u8 public_key[WGT_KEY_LEN],
 				 const u8 psk[WGT_PSK_LEN]);
