@@ -192,18 +192,33 @@ static bool send_now(struct wgt_peer *peer, struct sk_buff_head *batch)
 }
 
 /*
+ * While a packet waits for a peer that may never answer, its socket must not be
+ * charged for it: that may have other peers. TCP's has not, and keeps its own:
+ * so TCP does not send again what has not left yet, and its small queues do not
+ * let it push out what waits already.
+ */
+static void disown(struct sk_buff *skb)
+{
+	if (skb->sk && (!sk_fullsock(skb->sk) || !sk_is_tcp(skb->sk)))
+		skb_orphan(skb);
+}
+
+/*
  * The batch queues behind what is staged. The oldest packets make room: of a
  * flow, the newest tell the peer more.
  */
 static void stage(struct wgt_peer *peer, struct sk_buff_head *batch)
 {
 	struct sk_buff_head excess;
+	struct sk_buff *skb;
 	unsigned int count;
 
 	if (skb_is_gso(skb_peek(batch)) && !wgt_super_split(batch)) {
 		drop_list(peer->wg, batch, WG_LANE_C_TX_GSO);
 		return;
 	}
+	skb_queue_walk(batch, skb)
+		disown(skb);
 	count = skb_queue_len(batch);
 	__skb_queue_head_init(&excess);
 	spin_lock_bh(&peer->stage.lock);
