@@ -379,13 +379,18 @@ void wgt_send_keepalive(struct wgt_peer *peer)
 	struct sk_buff *skb;
 
 	rcu_read_lock();
+	/* Whatever comes of this one, the next is to be sent in its time. */
+	wgt_timers_any_traversal(peer);
 	if (READ_ONCE(peer->stage.active)) {
 		peer->wg->pipeline->drain(peer);
 		goto out;
 	}
 	skb = alloc_skb(WGT_HEADROOM + WGT_DATA_OVERHEAD, GFP_ATOMIC | __GFP_NOWARN);
-	if (unlikely(!skb))
+	if (unlikely(!skb)) {
+		wgt_drop(peer->wg, TX_NO_MEMORY, 1);
+		DEV_STATS_INC(peer->wg->dev, tx_dropped);
 		goto out;
+	}
 	skb_reserve(skb, WGT_HEADROOM + sizeof(struct wgt_msg_data));
 	skb->dev = peer->wg->dev;
 	wgt_cb(skb)->mtu = peer->wg->dev->mtu;

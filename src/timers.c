@@ -189,6 +189,12 @@ void wgt_timers_initiation_sent(struct wgt_peer *peer)
 	set_deadline(peer, WGT_DL_RETRY_HANDSHAKE, WGT_REKEY_TIMEOUT * HZ + jitter());
 }
 
+void wgt_timers_initiation_wanted(struct wgt_peer *peer)
+{
+	if (!is_set(peer, WGT_DL_RETRY_HANDSHAKE))
+		wgt_timers_initiation_sent(peer);
+}
+
 void wgt_timers_handshake_complete(struct wgt_peer *peer)
 {
 	clear_deadline(peer, WGT_DL_RETRY_HANDSHAKE);

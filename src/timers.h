@@ -68,8 +68,10 @@ void wgt_timers_any_sent(struct wgt_peer *peer);
 void wgt_timers_any_received(struct wgt_peer *peer);
 /* either of both; call it besides */
 void wgt_timers_any_traversal(struct wgt_peer *peer);
-/* an initiation was sent */
+/* an initiation was sent, or could not be made */
 void wgt_timers_initiation_sent(struct wgt_peer *peer);
+/* one should be, but not yet */
+void wgt_timers_initiation_wanted(struct wgt_peer *peer);
 /* the first message under a new key was sent or received */
 void wgt_timers_handshake_complete(struct wgt_peer *peer);
 /* a new key pair was made */

@@ -295,6 +295,86 @@ test_unload_with_netlink()
 	ip -n "$A" link add wg0 type wireguard
 }
 
+# --- nothing stalls ---
+
+grown()
+{
+	(($(statistic "$1" wg0 rx_packets) > $2))
+}
+
+# There is a session and nothing to send. For a moment there is no way to the peer.
+test_keepalive_survives()
+{
+	local before
+
+	ns_new A B && tunnel "$A" "$B" && ping_works "$A" 10.0.0.2 &&
+		run "$A" wg set wg0 peer "$(key "$B")" persistent-keepalive 1 || return
+	before=$(statistic "$B" wg0 rx_packets)
+	busywait 5 grown "$B" $((before + 1)) || fail "no keepalives at all" || return
+	ip -n "$A" link set eth0 down
+	sleep 4
+	ip -n "$A" link set eth0 up
+	ip -n "$A" address replace fd01::1/64 dev eth0
+	before=$(statistic "$B" wg0 rx_packets)
+	busywait 8 grown "$B" $((before + 2)) || fail "no keepalives any more"
+}
+
+# Set while there is no way to the peer: that one comes to nothing, later ones go.
+test_keepalive_begins()
+{
+	local before
+
+	ns_new A B && tunnel "$A" "$B" && ping_works "$A" 10.0.0.2 || return
+	ip -n "$A" link set eth0 down
+	run "$A" wg set wg0 peer "$(key "$B")" persistent-keepalive 1
+	sleep 2
+	ip -n "$A" link set eth0 up
+	before=$(statistic "$B" wg0 rx_packets)
+	busywait 8 grown "$B" $((before + 2)) || fail "no keepalives"
+}
+
+# It can't be made, for want of a private key: what waits for that is not forgotten.
+test_initiation_again()
+{
+	local control=/proc/dynamic_debug/control
+
+	[[ -n $OWN ]] || { skip "about our messages"; return; }
+	echo 'module wireguard func retry_handshake +p' >"$control" || { skip "no dynamic debug here"; return; }
+	ns_new A && ip -n "$A" link add wg0 type wireguard && wg_peer "$A" wg0 nobody 10.0.0.2/32 127.0.0.1:9 &&
+		ip -n "$A" address add 10.0.0.1/24 dev wg0 && ip -n "$A" link set wg0 up || return
+	dmesg -C
+	run "$A" ping -c 1 -W 1 10.0.0.2
+	busywait 8 sh -c "dmesg | grep -q 'wg0: No answer from peer [0-9]*, initiation 2 follows'" ||
+		fail "not tried again"
+}
+
+shook_hands()
+{
+	(($(run "$1" wg show wg0 latest-handshakes | cut -f 2) > 0))
+}
+
+# A answers B, which does not hear it and forgets about it. Then A has a packet.
+test_response_lost()
+{
+	ns_new A B && tunnel "$A" "$B" && run "$B" nft -f - <<-'END' || return
+		table inet deaf {
+			chain input {
+				type filter hook input priority 0
+				udp sport 1001 @th,64,8 2 counter drop
+			}
+		}
+	END
+	run "$B" ping -c 1 -W 1 10.0.0.1
+	run "$B" nft list table inet deaf | grep 'packets 1 ' || fail "no response" || return
+	run "$B" nft delete table inet deaf
+	ip -n "$B" link set wg0 down && ip -n "$B" link set wg0 up || return
+	before=$(statistic "$B" wg0 rx_packets)
+	run "$A" ping -c 1 -W 1 10.0.0.2
+	# An initiation, the packet, and what comes of it.
+	busywait 10 run "$A" sh -c "wg show wg0 latest-handshakes | grep -v '	0\$'" ||
+		fail "no handshake: the packet waits for another one"
+}
+
 pair || exit
 check "up and down under traffic" churn flap_link
 check "a peer removed and added under traffic" churn flap_peer
@@ -314,6 +394,10 @@ check "a device moved to another namespace, which dies under traffic" test_moved
 check "the namespace it was made in dies first" test_birth_dies
 check "namespaces deleted under traffic" test_delete_namespaces
 check "devices deleted under traffic" test_delete_device
+check "persistent keepalives after a time without a route" test_keepalive_survives
+check "persistent keepalives that begin without a route" test_keepalive_begins
+check "an initiation that could not be made is tried again" test_initiation_again
+check "a packet that comes when a response was lost" test_response_lost
 check "the module unloaded under traffic" test_unload
 check "the module unloaded while somebody asks for devices" test_unload_with_netlink
 finish
