@@ -135,6 +135,29 @@ void wgt_device_unreachable(struct sk_buff *skb)
 		icmpv6_ndo_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH, 0);
 }
 
+/* A GSO packet stays whole, or becomes its segments; or it is dropped, and this returns false. */
+static bool prepare_gso(struct wgt_device *wg, struct sk_buff_head *batch)
+{
+	struct sk_buff *skb = skb_peek(batch);
+
+	if (unlikely(!wgt_super_plain(skb))) {
+		wgt_drop(wg, TX_NO_MEMORY, 1);
+		goto drop;
+	}
+	if (wgt_switched_on(wg, WGT_SUPERPACKETS_OUT)) {
+		wgt_cb(skb)->segments = wgt_super_segments(skb, wgt_cb(skb)->mtu);
+		if (likely(wgt_cb(skb)->segments))
+			return true;
+	}
+	if (likely(wgt_super_split(batch)))
+		return true;
+	wgt_drop(wg, TX_GSO, 1);
+drop:
+	DEV_STATS_INC(wg->dev, tx_dropped);
+	kfree_skb(__skb_dequeue(batch));
+	return false;
+}
+
 static int take(struct wgt_device *wg, struct sk_buff *skb, struct wgt_peer *peer)
 {
 	unsigned int mtu = skb_valid_dst(skb) ? dst_mtu(skb_dst(skb)) : wg->dev->mtu;
@@ -154,16 +177,8 @@ static int take(struct wgt_device *wg, struct sk_buff *skb, struct wgt_peer *pee
 
 	__skb_queue_head_init(&batch);
 	__skb_queue_tail(&batch, skb);
-	if (skb_is_gso(skb)) {
-		if (wgt_switched_on(wg, WGT_SUPERPACKETS_OUT))
-			wgt_cb(skb)->segments = wgt_super_segments(skb, mtu);
-		if (wgt_cb(skb)->segments < 2 && unlikely(!wgt_super_split(&batch))) {
-			wgt_drop(wg, TX_GSO, 1);
-			DEV_STATS_INC(wg->dev, tx_dropped);
-			kfree_skb(skb);
-			return 0;
-		}
-	}
+	if (skb_is_gso(skb) && unlikely(!prepare_gso(wg, &batch)))
+		return 0;
 	trace_wgt_taken(wg->dev, max(skb_queue_len(&batch), wgt_cb(skb_peek(&batch))->segments),
 			len);
 	wg->pipeline->transmit(peer, &batch);

@@ -30,6 +30,25 @@
 #define TCP_PSH		0x08
 #define TCP_CWR		0x80
 
+/* IPv6 GSO packets longer than IPv6's length can say have a jumbo option, but on later kernels. */
+#define JUMBO_ABOVE	(U16_MAX + sizeof(struct ipv6hdr))
+
+/**
+ * struct jumbo_header - hop-by-hop options that are just that (RFC 2675)
+ * @next: header that follows
+ * @length: of this one, 0
+ * @option: IPV6_TLV_JUMBO
+ * @option_length: of @payload_length
+ * @payload_length: not needed here
+ */
+struct jumbo_header {
+	u8 next;
+	u8 length;
+	u8 option;
+	u8 option_length;
+	__be32 payload_length;
+};
+
 /**
  * struct super - a superpacket being filled
  * @skb: it
@@ -256,6 +275,34 @@ static struct sk_buff *super_finish(struct super *super, unsigned int count, uns
 	return skb;
 }
 
+/*
+ * The kernel's own segmentation takes it out, too; on 6.1 wrongly, where there
+ * is no Ethernet header in front.
+ */
+bool wgt_super_plain(struct sk_buff *skb)
+{
+	const struct jumbo_header *jumbo;
+	u8 transport;
+
+	if (likely(skb->len <= JUMBO_ABOVE) || skb->protocol != htons(ETH_P_IPV6))
+		return true;
+	if (!pskb_may_pull(skb, sizeof(struct ipv6hdr) + sizeof(*jumbo)))
+		return false;
+	jumbo = (const struct jumbo_header *)(skb->data + sizeof(struct ipv6hdr));
+	if (ipv6_hdr(skb)->nexthdr != NEXTHDR_HOP || jumbo->length ||
+	    jumbo->option != IPV6_TLV_JUMBO)
+		return true;
+	transport = jumbo->next;
+	if (skb_cow_head(skb, 0))
+		return false;
+	memmove(skb->data + sizeof(*jumbo), skb->data, sizeof(struct ipv6hdr));
+	__skb_pull(skb, sizeof(*jumbo));
+	skb_reset_mac_header(skb);
+	skb_reset_network_header(skb);
+	ipv6_hdr(skb)->nexthdr = transport;
+	return true;
+}
+
 unsigned int wgt_super_segments(struct sk_buff *skb, unsigned int mtu)
 {
 	struct cutter cutter;
@@ -379,13 +426,16 @@ struct sk_buff *wgt_super_seal_list(struct sk_buff_head *list, struct wgt_keypai
 
 bool wgt_super_split(struct sk_buff_head *batch)
 {
-	struct sk_buff *skb = skb_peek(batch), *segments, *next;
+	struct sk_buff *skb = __skb_dequeue(batch), *segments, *next;
 	struct wgt_cb cb = *wgt_cb(skb);
 
 	segments = skb_gso_segment(skb, 0);
-	if (IS_ERR_OR_NULL(segments))
+	if (IS_ERR_OR_NULL(segments)) {
+		*wgt_cb(skb) = cb;
+		__skb_queue_tail(batch, skb);
 		return false;
-	__skb_unlink(skb, batch);
+	}
+	/* Of a list of packets it is the first segment itself, with one reference more. */
 	consume_skb(skb);
 	cb.segments = 1;
 	skb_list_walk_safe(segments, skb, next) {

@@ -17,9 +17,20 @@ struct wgt_keypair;
 #define WGT_SUPER_SEGMENTS	64
 
 /**
+ * wgt_super_plain() - take out of a GSO packet what is for none of its segments
+ * @skb: GSO packet, skb->data and network header at its first byte, not shared
+ *
+ * Older kernels give an IPv6 packet of more than 64 KiB a jumbo option.
+ *
+ * Context: any.
+ * Return: false where memory is short; nothing was done then.
+ */
+bool wgt_super_plain(struct sk_buff *skb);
+
+/**
  * wgt_super_segments() - of how many packets a GSO packet is, for wgt_super_seal_gso()
- * @skb: GSO packet, skb->data and network header at its first byte, not shared;
- *	 its headers are linear afterwards
+ * @skb: GSO packet, skb->data and network header at its first byte, not shared,
+ *	 without a jumbo option; its headers are linear afterwards
  * @mtu: what padding must not exceed
  *
  * Context: any.
@@ -63,7 +74,8 @@ struct sk_buff *wgt_super_seal_list(struct sk_buff_head *list, struct wgt_keypai
  * @batch: it alone, wgt_cb() filled in; afterwards its segments, with the same
  *
  * Context: any.
- * Return: false where that failed, nothing was done then.
+ * Return: false where that failed; what is in @batch then is good for nothing
+ * but to be counted and freed.
  */
 bool wgt_super_split(struct sk_buff_head *batch);
 

@@ -386,6 +386,101 @@ test_udp_gso()
 		segments "$C" 10.0.0.2 "$B" 1300 40
 }
 
+# gro_lists STATE: what comes to A from C is merged into lists of whole packets.
+gro_lists()
+{
+	local timeout=0
+
+	# What is merged so keeps the checksums that it came with.
+	run "$C" ethtool -K eth0 tx "$([[ $1 == on ]] && echo off || echo on)" >/dev/null
+	# A poll finds but one packet here: they wait for one another.
+	[[ $1 == off ]] || timeout=20000000
+	run "$A" sh -c "echo $timeout >/sys/class/net/eth1/gro_flush_timeout" &&
+		run "$A" ethtool -K eth1 gro "$1" rx-gro-list "$1" >/dev/null
+}
+
+test_gro_lists()
+{
+	local status=0 before merged address
+
+	gro_lists on || { gro_lists off; skip "no GRO to lists on this kernel"; return; }
+	before=$(counter "$A" wg0 tx_superpackets)
+	for address in 10.0.0.2 fd00::2; do
+		# Of one length, and some of which each is shorter than the padding.
+		burst "$C" "$address" "$B" 1000 && burst "$C" "$address" "$B" 33 &&
+			transfer "$C" "$address" "$B" 1000000 || status=1
+	done
+	merged=$(($(counter "$A" wg0 tx_superpackets) - before))
+	[[ -z $OWN ]] || ((merged > 0)) || { fail "nothing was merged"; status=1; }
+	# There is no session: they are staged.
+	flush_sessions
+	burst "$C" 10.0.0.2 "$B" 1000 || status=1
+	gro_lists off
+	ping_works "$C" 10.0.0.2 && return "$status"
+}
+
+# Aggregates of that kind outside of the tunnel, which it does not ask for.
+test_gro_lists_outside()
+{
+	local status=0
+
+	[[ -n $OWN ]] || { skip "about our switches"; return; }
+	run "$B" ethtool --set-priv-flags wg0 aggregates-in off &&
+		run "$B" sh -c "echo 20000000 >/sys/class/net/eth0/gro_flush_timeout" &&
+		run "$B" ethtool -K eth0 gro on rx-gro-list on >/dev/null || status=1
+	burst "$A" 10.0.0.2 "$B" 1000 && segments "$A" 10.0.0.2 "$B" 1300 40 &&
+		transfer "$A" fd00::2 "$B" 500000 || status=1
+	run "$B" ethtool -K eth0 gro off rx-gro-list off >/dev/null
+	run "$B" sh -c "echo 0 >/sys/class/net/eth0/gro_flush_timeout"
+	run "$B" ethtool --set-priv-flags wg0 aggregates-in on
+	ping_works "$A" 10.0.0.2 && return "$status"
+}
+
+# burst FROM ADDRESS TO SIZE: fifty datagrams without a pause, all of which come.
+burst()
+{
+	local receiver
+
+	PORT=$((PORT + 1))
+	rm -f "$files/stream"
+	run "$3" "$TOOLS/stream" receive "$PORT" 1 1500 >"$files/stream" &
+	receiver=$!
+	busywait 10 grep -q ready "$files/stream" || return
+	run "$1" "$TOOLS/stream" send "$2" "$PORT" 1 50 "$4" 0 0 || return
+	wait "$receiver"
+	cat "$files/stream"
+	grep -q "^all .* received 50 .* lost 0 late 0 twice 0 corrupt 0" "$files/stream"
+}
+
+# IPv6 packets of more than 64 KiB, which become many.
+test_big_tcp()
+{
+	local status=0 pids=() ns
+
+	ip -n "$A" link set wg0 gso_max_size 131072 || { skip "no BIG TCP here"; return; }
+	# Then TCP makes packets as long as it may, how slow this machine ever is.
+	run "$A" sysctl -qw net.ipv4.tcp_tso_rtt_log=30
+	for ns in "$A" "$B"; do
+		rm -f "$files/big-$ns"
+		ip netns exec "$ns" tcpdump --immediate-mode -U -n -s 100 -i wg0 -w "$files/big-$ns.pcap" \
+			ip6 2>"$files/big-$ns" &
+		pids+=($!)
+		busywait 10 grep -q listening "$files/big-$ns" || status=1
+	done
+	transfer "$A" fd00::2 "$B" 6000000 || status=1
+	sleep 0.5
+	kill "${pids[@]}"
+	wait "${pids[@]}"
+	ip -n "$A" link set wg0 gso_max_size 65536
+	run "$A" sysctl -qw net.ipv4.tcp_tso_rtt_log=9
+	tcpdump -n -r "$files/big-$A.pcap" 'greater 65577' 2>/dev/null | grep -q . ||
+		{ fail "no packet had more than 64 KiB"; status=1; }
+	# A hop-by-hop header is for what is longer than a length field can say.
+	! tcpdump -n -r "$files/big-$B.pcap" 'ip6[6] = 0' 2>/dev/null | grep -m 3 . ||
+		{ fail "with a jumbo option"; status=1; }
+	return "$status"
+}
+
 test_device_offloads_off()
 {
 	local status=0
@@ -490,6 +585,32 @@ test_outer_ipv6()
 	ping_works "$A" 10.0.0.2 && return "$status"
 }
 
+# One socket, two peers, of which one does not answer: packets wait for it, as
+# many as would fill the socket's buffer. To the other one it can send all the same.
+test_silent_peer()
+{
+	local status=0
+
+	command -v python3 >/dev/null || { skip "no python3"; return; }
+	wg_peer "$A" wg0 silent 10.0.0.79/32 192.168.1.2:9
+	run "$A" python3 - <<-'END' || status=1
+		import socket
+		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		s.setblocking(False)
+		refused = 0
+		for _ in range(500):
+		    try:
+		        s.sendto(bytes(1000), ("10.0.0.79", 9))
+		    except BlockingIOError:
+		        refused += 1
+		print(refused, "of 500 to the silent peer were refused")
+		s.sendto(bytes(1000), ("10.0.0.2", 9))
+		assert not refused
+	END
+	run "$A" wg set wg0 peer "$(key silent)" remove
+	return "$status"
+}
+
 # --- what there is nobody for ---
 
 test_no_peer()
@@ -582,6 +703,9 @@ check "fragments" test_fragments
 check "tunnels with an MTU of 9000 and 60000" test_large_mtu
 check "TCP with segmentation offload" test_tso
 check "UDP with segmentation offload" test_udp_gso
+check "GRO to lists of packets, forwarded into a tunnel" test_gro_lists
+check "GRO to lists of packets, outside of a tunnel" test_gro_lists_outside
+check "TCP over IPv6 in packets of more than 64 KiB" test_big_tcp
 check "a wire without any offloads" test_offloads_off
 check "a tunnel without any offloads" test_device_offloads_off
 check "listen port 0" test_port_zero
@@ -589,6 +713,7 @@ check "a listen port that is taken" test_port_taken
 check "fwmark and policy routing" test_fwmark
 check "IPv6 outside" test_outer_ipv6
 check "a link-local endpoint with a scope" test_link_local
+check "a socket that sends to a silent peer, and to another one" test_silent_peer
 check "no peer for an address: the sender gets to know" test_no_peer
 check "a peer without an endpoint: the sender gets to know" test_no_endpoint
 check "statistics of the device" test_statistics
