@@ -46,6 +46,8 @@ static bool read_lane(struct kernel *kernel, const struct link *link, bool begun
 	if (number < 0)
 		return true;
 	lane = &found->lane[number];
+	/* In a list that was made while names changed, one may be there twice. */
+	tunnel_free(&lane->tunnel);
 	lane->link = *link;
 	lane->ours = is_ours(link, found->name, KIND_LANE, begun);
 	lane->place.home = -1;

@@ -15,6 +15,9 @@
 /* Dumps have messages of up to 32 KiB. */
 #define RECEIVE_MAX	65536
 
+/* The kernel has no errors past it. */
+#define ERRNO_MAX	4095
+
 /* How often a dump that was interrupted is made again. */
 #define TRIES		10
 
@@ -174,7 +177,13 @@ static int verdict(const struct nlmsghdr *message, char *why)
 		nl_message_attributes(message, before, said, NLMSGERR_ATTR_MAX);
 		nl_text(said[NLMSGERR_ATTR_MSG], why, NL_WORDS);
 	}
-	return error > 0 ? -EPROTO : error;
+	return error > 0 || error < -ERRNO_MAX ? -EPROTO : error;
+}
+
+/* mnl_nlmsg_ok() takes lengths of 2 GiB and more for negative ones. */
+static bool is_whole(const struct nlmsghdr *message, int length)
+{
+	return mnl_nlmsg_ok(message, length) && message->nlmsg_len <= (unsigned int)length;
 }
 
 /* What one datagram brought. Returns 1 where more is to come, 0 at the end, or an error. */
@@ -183,7 +192,7 @@ static int take_all(int length, unsigned int seq, const struct nl_answer *answer
 {
 	const struct nlmsghdr *message = (const struct nlmsghdr *)received;
 
-	for (; mnl_nlmsg_ok(message, length); message = mnl_nlmsg_next(message, &length)) {
+	for (; is_whole(message, length); message = mnl_nlmsg_next(message, &length)) {
 		if (message->nlmsg_seq != seq)
 			continue;
 		*interrupted |= !!(message->nlmsg_flags & NLM_F_DUMP_INTR);
