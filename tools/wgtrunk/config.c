@@ -15,6 +15,9 @@
 #define MTU_MAX		65535
 #define KEEPALIVE	25
 
+/* What inih has room for. */
+#define LINE_MAX_LEN	198
+
 /*
  * What inih calls back with. It does not tell lines; it returns the first one for
  * which the handler failed, so only the first error's text is kept.
@@ -30,6 +33,7 @@ struct key {
 	const char *name;
 	const char *(*parse)(struct config *config, const char *value);
 	bool needed;
+	bool list;	/* given again, it goes on */
 };
 
 static const char *set_number(const char *value, unsigned long min, unsigned long max,
@@ -170,21 +174,21 @@ static const char *parse_keys_file(struct config *config, const char *value)
 }
 
 static const struct key keys[] = {
-	{ "Trunk", "Lanes", parse_lanes, true },
-	{ "Trunk", "Active", parse_active, false },
-	{ "Trunk", "ListenPort", parse_port, true },
-	{ "Trunk", "MTU", parse_mtu, false },
-	{ "Trunk", "Choice", parse_choice, false },
-	{ "Trunk", "CPUs", parse_cpus, false },
-	{ "Trunk", "Address", parse_address, false },
-	{ "Trunk", "Prefixes", parse_own_prefixes, false },
-	{ "Trunk", "Endpoint", parse_own_endpoint, false },
-	{ "Trunk", "KeyFile", parse_key_file, true },
-	{ "Site", "Endpoint", parse_endpoint, false },
-	{ "Site", "PersistentKeepalive", parse_keepalive, false },
-	{ "Site", "Prefixes", parse_prefixes, true },
-	{ "Site", "Address", parse_far_address, false },
-	{ "Site", "KeysFile", parse_keys_file, true },
+	{ "Trunk", "Lanes", parse_lanes, true, false },
+	{ "Trunk", "Active", parse_active, false, false },
+	{ "Trunk", "ListenPort", parse_port, true, false },
+	{ "Trunk", "MTU", parse_mtu, false, false },
+	{ "Trunk", "Choice", parse_choice, false, false },
+	{ "Trunk", "CPUs", parse_cpus, false, false },
+	{ "Trunk", "Address", parse_address, false, true },
+	{ "Trunk", "Prefixes", parse_own_prefixes, false, true },
+	{ "Trunk", "Endpoint", parse_own_endpoint, false, false },
+	{ "Trunk", "KeyFile", parse_key_file, true, false },
+	{ "Site", "Endpoint", parse_endpoint, false, false },
+	{ "Site", "PersistentKeepalive", parse_keepalive, false, false },
+	{ "Site", "Prefixes", parse_prefixes, true, true },
+	{ "Site", "Address", parse_far_address, false, true },
+	{ "Site", "KeysFile", parse_keys_file, true, false },
 };
 
 #define KEYS (sizeof(keys) / sizeof(*keys))
@@ -222,7 +226,7 @@ static char *handle_key(struct reading *reading, const char *section, const char
 			break;
 	if (i == KEYS)
 		return xprintf("no key '%s' is known in [%s]", name, section);
-	if (reading->seen & 1UL << i)
+	if (reading->seen & 1UL << i && !keys[i].list)
 		return xprintf("%s twice", keys[i].name);
 	reading->seen |= 1UL << i;
 	if (!*value)
@@ -419,6 +423,27 @@ static bool name_and_path(const char *name, struct config *config)
 	return true;
 }
 
+/* inih would cut them. */
+static bool lines_are_short(const struct config *config, FILE *file)
+{
+	char *line = NULL;
+	size_t size = 0;
+	int number = 0;
+	bool good = true;
+	ssize_t length;
+
+	while (good && (length = getline(&line, &size, file)) >= 0) {
+		number++;
+		if (length > LINE_MAX_LEN)
+			good = fail(config->path, number,
+				    "a line of more than %d characters: a list goes on where its key is given again",
+				    LINE_MAX_LEN);
+	}
+	free(line);
+	rewind(file);
+	return good;
+}
+
 bool config_read(const char *name, struct config *config)
 {
 	struct reading reading = { .config = config };
@@ -434,6 +459,10 @@ bool config_read(const char *name, struct config *config)
 		return fail(config->path, 0, "%s", strerror(errno));
 	config->trunk.active = LANES_MAX + 1;
 	config->site.keepalive = KEEPALIVE;
+	if (!lines_are_short(config, file)) {
+		fclose(file);
+		return false;
+	}
 	line = ini_parse_file(file, handler, &reading);
 	fclose(file);
 	if (line > 0)
