@@ -64,8 +64,13 @@ bool keys_read(const char *path, bool private, struct key_list *list)
 	file = fopen(path, "re");
 	if (!file)
 		return fail(path, 0, "%s", strerror(errno));
+	/* No copy in a buffer that nobody wipes. */
+	if (private)
+		setvbuf(file, NULL, _IONBF, 0);
 	if (fstat(fileno(file), &st) || !S_ISREG(st.st_mode))
 		good = fail(path, 0, "not a file");
+	else if (private && st.st_uid && st.st_uid != geteuid())
+		good = fail(path, 0, "belongs to another user, who may read these private keys");
 	else if (private && st.st_mode & 077)
 		good = fail(path, 0, "others may read these private keys: chmod 600 %s", path);
 	while (good && getline(&line, &size, file) >= 0)

@@ -342,6 +342,15 @@ static void usage(FILE *to)
 	      "such a file. Exit status: 0 done, 1 an error, 2 wrong usage.\n", to);
 }
 
+/* What was printed has to get there, public keys above all. */
+static int finish(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	fail(NULL, 0, "could not write all of the output");
+	return status ? status : 1;
+}
+
 int main(int argc, char **argv)
 {
 	size_t i;
@@ -360,7 +369,7 @@ int main(int argc, char **argv)
 	}
 	for (i = 0; i < COMMANDS; i++)
 		if (!strcmp(commands[i].name, argv[1]))
-			return commands[i].run(argc - 1, argv + 1);
+			return finish(commands[i].run(argc - 1, argv + 1));
 	fail(NULL, 0, "no command '%s' (see wgtrunk --help)", argv[1]);
 	return 2;
 }

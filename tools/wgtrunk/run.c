@@ -19,7 +19,7 @@ static char *path_of(const char *name, const char *what)
 
 static bool make_folder(void)
 {
-	return !mkdir(RUN_FOLDER, 0755) || errno == EEXIST ||
+	return !mkdir(RUN_FOLDER, 0700) || errno == EEXIST ||
 	       fail(RUN_FOLDER, 0, "%s", strerror(errno));
 }
 
@@ -44,7 +44,7 @@ int run_lock(const char *name, const char *command)
 	int lock = -1;
 
 	if (make_folder())
-		lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+		lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (lock < 0)
 		fail(path, 0, "%s", strerror(errno));
 	free(path);
