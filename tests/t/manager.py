@@ -205,6 +205,13 @@ def _():
     bad("[Trunk]", drop=("KeyFile",))
     a.configure(KeyFile="none.key")
     a.refused(f"up {a.path}", "none.key: No such file")
+    a.configure(Lanes=2, CPUs="auto", Prefixes=", ".join(f"10.1.{i}.0/24" for i in range(30)))
+    a.refused(f"up {a.path}", ":7: a line of more than 198 characters")
+    os.chown(f"{FOLDER}/west.key", 65534, 0)
+    a.configure()
+    # Root reads it all the same.
+    a.refused(f"up {a.path}", "west.key: belongs to another user")
+    os.chown(f"{FOLDER}/west.key", 0, 0)
     a.configure(Lanes=5, CPUs="auto")
     a.refused(f"up {a.path}", "4 keys for 5 lanes")
     a.configure()
@@ -418,6 +425,61 @@ def _():
     shown = a.show()
     assert len(shown["lanes"]) == LANES and shown["mtu"] == 1420 and shown["choice"] == "hash", shown
     ping(a, b.address6)
+
+
+@suite.test("reload: another address in the same network, another length, ports that move up by one")
+def _():
+    fresh()
+    a.configure(Address="10.255.0.1/29, fd00:ff::1/48", ListenPort=51821, site={"Prefixes": "10.2.0.0/17"})
+    b.configure(site={"Endpoint": "192.168.1.1:51821"})
+    for site in (a, b):
+        site.tool(f"reload {site.path}")
+    shown = a.show()
+    assert set(shown["addresses"]) == {"10.255.0.1/29", "fd00:ff::1/48"}, shown
+    assert set(shown["routes"]) == {"10.2.0.0/17", "10.255.0.2/32", "fd00:ff::2/128"}, shown
+    assert [lane["listen_port"] for lane in shown["lanes"]] == [51821 + i for i in range(LANES)]
+    for address in (b.address, b.address6):
+        ping(a, address)
+    a.configure(Address="10.255.0.3/29", ListenPort=51821, site={"Prefixes": "10.2.0.0/17"})
+    a.tool(f"reload {a.path}")
+    shown = a.show()
+    assert shown["addresses"] == ["10.255.0.3/29"] and "10.2.0.0/17" in shown["routes"], shown
+    assert "src 10.255.0.3" in a.ns.run("ip route get 10.2.3.4")
+    assert a.tool(f"reload --verbose {a.path}") == ""
+
+
+@suite.test("a list that goes on with its key given again")
+def _():
+    for site in (a, b):
+        site.keygen()
+    a.configure()
+    with open(a.path, "a") as file:
+        file.write("Prefixes = 10.99.0.0/24\n")
+    assert "route to 10.99.0.0/24" in a.tool(f"up --dry-run {a.path}")
+    with open(a.path, "a") as file:
+        file.write("Prefixes = 10.99.0.0/25\n")
+    a.refused(f"up {a.path}", ":15: 10.99.0.0/24 and 10.99.0.0/25 overlap")
+
+
+@suite.test("a route of somebody else stays")
+def _():
+    for site in (a, b):
+        site.tool(f"down {site.trunk}", check=False)
+        site.keygen()
+    a.ns.ip("link add dummy0 type dummy", "link set dummy0 up", "route add 10.2.0.0/16 dev dummy0")
+    suite.defer(a.ns.ip, "link del dummy0")
+    a.configure()
+    before = a.state()
+    said = a.tool(f"up {a.path}", check=False)
+    assert a.status == 1 and "there is a route to 10.2.0.0/16 already" in said, said
+    same(a, plain(before), "after it failed")
+
+
+@suite.test("what is in /run is root's")
+def _():
+    fresh()
+    for path in ("/run/wgtrunk", "/run/wgtrunk/west.lock"):
+        assert os.stat(path).st_mode & 0o077 == 0, oct(os.stat(path).st_mode)
 
 
 @suite.test("what somebody changed by hand is mended by reload")

@@ -11,9 +11,6 @@
 #include "doctor.h"
 #include "util.h"
 
-/* A session of this age is none any more: REJECT_AFTER_TIME of the protocol. */
-#define SESSION_SECONDS	180
-
 /* Outer headers, the protocol's header and tag. */
 #define OVERHEAD_V4	60
 #define OVERHEAD_V6	80

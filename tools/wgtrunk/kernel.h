@@ -90,6 +90,9 @@ struct peer {
 	struct prefix_list allowed;
 };
 
+/* A session that was begun so many seconds ago is none any more: REJECT_AFTER_TIME of the protocol. */
+#define SESSION_SECONDS	180
+
 /**
  * struct tunnel - what the family "wireguard" says of an interface
  * @private: key; zeros where there is none
@@ -162,15 +165,16 @@ bool kernel_is_ours(const struct kernel *kernel);
 /* links_read() - all of this namespace, into @links, which is freed by the caller. */
 bool links_read(struct kernel *kernel, struct link **links, unsigned int *count);
 
-/* tunnel_read() - @tunnel is freed by tunnel_free(), also after an error. */
+/* tunnel_read() - @tunnel is freed by tunnel_free(), also after an error. Empty where the interface is gone. */
 bool tunnel_read(struct kernel *kernel, unsigned int index, struct tunnel *tunnel);
 
 /* tunnel_free() - private keys do not stay in memory. */
 void tunnel_free(struct tunnel *tunnel);
 
+/* place_read() - home CPU -1 and so on where the interface is gone. */
 bool place_read(struct kernel *kernel, unsigned int index, struct place *place);
 
-/* counters_read() - of each possible CPU, into @cpus, which is freed by the caller. */
+/* counters_read() - of each possible CPU, into @cpus, which is freed by the caller; none where the interface is gone. */
 bool counters_read(struct kernel *kernel, unsigned int index, struct cpu_counters **cpus,
 		   unsigned int *count);
 
@@ -224,9 +228,11 @@ bool tunnel_set(struct kernel *kernel, const char *name, const unsigned char *pr
 /**
  * peer_set() - add or change one
  * @peer: its @handshake and counters do not count. An endpoint of AF_UNSPEC stays
- *	  as it is; the allowed IPs replace those that were there
+ *	  as it is
+ * @replace: the allowed IPs replace those that were there, which packets may miss for
+ *	     a moment; else they are added
  */
-bool peer_set(struct kernel *kernel, const char *name, const struct peer *peer);
+bool peer_set(struct kernel *kernel, const char *name, const struct peer *peer, bool replace);
 
 bool peer_remove(struct kernel *kernel, const char *name, const unsigned char *key);
 
@@ -238,8 +244,22 @@ bool peer_remove(struct kernel *kernel, const char *name, const unsigned char *k
 #define PLACE_KEEP	(-2)
 bool place_set(struct kernel *kernel, const char *name, int home, int active);
 
+/* address_change() - @add it, where it may be there, or remove it, where it may be gone. */
 bool address_change(struct kernel *kernel, unsigned int index, const struct prefix *address,
 		    bool add);
-bool route_change(struct kernel *kernel, unsigned int index, const struct route *route, bool add);
+
+/**
+ * enum route_change - what is done with a route
+ * @ROUTE_ADD: it is an error that there is one to the same prefix
+ * @ROUTE_REPLACE: there is one of ours, or was
+ * @ROUTE_REMOVE: it may be gone
+ */
+enum route_change {
+	ROUTE_ADD,
+	ROUTE_REPLACE,
+	ROUTE_REMOVE,
+};
+bool route_change(struct kernel *kernel, unsigned int index, const struct route *route,
+		  enum route_change change);
 
 #endif /* WGTRUNK_KERNEL_H */

@@ -259,10 +259,11 @@ bool addresses_read(struct kernel *kernel, unsigned int index, struct prefix_lis
 bool address_change(struct kernel *kernel, unsigned int index, const struct prefix *address,
 		    bool add)
 {
-	char buffer[NL_REQUEST_MAX], text[PREFIX_TEXT];
+	char buffer[NL_REQUEST_MAX], text[PREFIX_TEXT], why[NL_WORDS];
 	struct nlmsghdr *message = nl_begin(buffer, add ? RTM_NEWADDR : RTM_DELADDR,
 					    add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
 	struct ifaddrmsg *info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
+	int ret;
 
 	info->ifa_family = address->family;
 	info->ifa_prefixlen = address->length;
@@ -272,8 +273,12 @@ bool address_change(struct kernel *kernel, unsigned int index, const struct pref
 	info->ifa_flags = address->family == AF_INET6 ? IFA_F_NODAD : 0;
 	mnl_attr_put(message, IFA_LOCAL, bytes_of(address->family), address->bytes);
 	mnl_attr_put(message, IFA_ADDRESS, bytes_of(address->family), address->bytes);
-	return nl_tell(kernel->route, message, "could not %s address %s", add ? "add" : "remove",
-		       prefix_text(address, text));
+	ret = nl_ask(kernel->route, message, NULL, why);
+	/* What was to go is gone, maybe with the first address of its network. */
+	if (!add && (ret == -EADDRNOTAVAIL || ret == -ENODEV))
+		ret = 0;
+	return !ret || nl_error(ret, why, "could not %s address %s", add ? "add" : "remove",
+				prefix_text(address, text));
 }
 
 /* --- routes --- */
@@ -342,12 +347,20 @@ bool routes_read(struct kernel *kernel, unsigned int index, struct route **found
 	return !ret || nl_error(ret, why, "could not list the routes");
 }
 
-bool route_change(struct kernel *kernel, unsigned int index, const struct route *route, bool add)
+bool route_change(struct kernel *kernel, unsigned int index, const struct route *route,
+		  enum route_change change)
 {
-	char buffer[NL_REQUEST_MAX], text[PREFIX_TEXT];
+	static const unsigned int flags[] = {
+		[ROUTE_ADD] = NLM_F_CREATE | NLM_F_EXCL,
+		[ROUTE_REPLACE] = NLM_F_CREATE | NLM_F_REPLACE,
+		[ROUTE_REMOVE] = 0,
+	};
+	bool add = change != ROUTE_REMOVE;
+	char buffer[NL_REQUEST_MAX], text[PREFIX_TEXT], why[NL_WORDS];
 	struct nlmsghdr *message = nl_begin(buffer, add ? RTM_NEWROUTE : RTM_DELROUTE,
-					    add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
+					    flags[change]);
 	struct rtmsg *info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
+	int ret;
 
 	info->rtm_family = route->to.family;
 	info->rtm_dst_len = route->to.length;
@@ -360,8 +373,15 @@ bool route_change(struct kernel *kernel, unsigned int index, const struct route 
 		mnl_attr_put(message, RTA_PREFSRC, bytes_of(route->source.family),
 			     route->source.bytes);
 	mnl_attr_put_u32(message, RTA_OIF, index);
-	return nl_tell(kernel->route, message, "could not %s the route to %s",
-		       add ? "make" : "remove", prefix_text(&route->to, text));
+	ret = nl_ask(kernel->route, message, NULL, why);
+	/* It goes with its source address. */
+	if (!add && (ret == -ESRCH || ret == -ENODEV))
+		ret = 0;
+	if (ret == -EEXIST)
+		return fail(NULL, 0, "there is a route to %s already, not of wgtrunk's",
+			    prefix_text(&route->to, text));
+	return !ret || nl_error(ret, why, "could not %s the route to %s", add ? "make" : "remove",
+				prefix_text(&route->to, text));
 }
 
 struct way {
@@ -386,6 +406,7 @@ static bool take_way(const struct nlmsghdr *message, void *data)
 bool route_get(struct kernel *kernel, const struct sockaddr_storage *to, unsigned int *index,
 	       unsigned int *mtu)
 {
+	const struct sockaddr_in6 *to6 = (const struct sockaddr_in6 *)to;
 	struct way way = { };
 	const struct nl_answer answer = { take_way, NULL, &way };
 	char buffer[NL_REQUEST_MAX];
@@ -397,7 +418,9 @@ bool route_get(struct kernel *kernel, const struct sockaddr_storage *to, unsigne
 	if (to->ss_family == AF_INET)
 		mnl_attr_put(message, RTA_DST, 4, &((const struct sockaddr_in *)to)->sin_addr);
 	else
-		mnl_attr_put(message, RTA_DST, 16, &((const struct sockaddr_in6 *)to)->sin6_addr);
+		mnl_attr_put(message, RTA_DST, 16, &to6->sin6_addr);
+	if (to->ss_family == AF_INET6 && to6->sin6_scope_id)
+		mnl_attr_put_u32(message, RTA_OIF, to6->sin6_scope_id);
 	if (nl_ask(kernel->route, message, &answer, NULL) || !way.index)
 		return false;
 	*index = way.index;

@@ -76,6 +76,35 @@ static void pause_ms(unsigned int ms)
 	nanosleep(&time, NULL);
 }
 
+/* --- lists of prefixes --- */
+
+static bool same_prefix(const struct prefix *a, const struct prefix *b)
+{
+	return a->family == b->family && a->length == b->length &&
+	       !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+static bool has_prefix(const struct prefix_list *list, const struct prefix *prefix)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->count; i++)
+		if (same_prefix(&list->prefixes[i], prefix))
+			return true;
+	return false;
+}
+
+/* Whether a list has prefixes that another one has not. */
+static bool has_more(const struct prefix_list *list, const struct prefix_list *other)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->count; i++)
+		if (!has_prefix(other, &list->prefixes[i]))
+			return true;
+	return false;
+}
+
 /* --- the steps --- */
 
 static bool mark_as_ours(struct work *work, const char *interface)
@@ -177,17 +206,19 @@ static const struct peer *peer_with(const struct tunnel *tunnel, const unsigned 
 static bool do_lane_peer(struct work *work, const struct step *step)
 {
 	const unsigned char *key = work->config->public.keys[step->lane];
+	const struct peer *now = peer_with(&work->found.lane[step->lane].tunnel, key);
 	struct peer peer = { .allowed = work->wanted.allowed };
 	char name[IFNAMSIZ];
+	bool replace;
 
 	lane_name(work->name, step->lane, name);
 	memcpy(peer.key, key, KEY_BYTES);
-	peer.endpoint = endpoint_for(work, step->lane,
-				     peer_with(&work->found.lane[step->lane].tunnel, key));
-	if (step->value && !peer_set(work->kernel, name, &peer))
+	peer.endpoint = endpoint_for(work, step->lane, now);
+	replace = now && has_more(&now->allowed, &peer.allowed);
+	if (step->value && !peer_set(work->kernel, name, &peer, replace))
 		return false;
 	peer.keepalive = work->config->site.keepalive;
-	return peer_set(work->kernel, name, &peer);
+	return peer_set(work->kernel, name, &peer, replace && !step->value);
 }
 
 static bool do_lane_peer_remove(struct work *work, const struct step *step)
@@ -272,6 +303,15 @@ struct session {
 	bool calls;
 };
 
+/* Where it keeps itself alive, it is renewed long before its end. */
+static bool has_session(const struct work *work, unsigned int lane, const struct peer *peer)
+{
+	if (work->touched[lane])
+		return peer->handshake >= work->began;
+	return peer->handshake &&
+	       (!peer->keepalive || work->began - peer->handshake < SESSION_SECONDS);
+}
+
 static bool look_at(struct work *work, unsigned int lane, struct session *session)
 {
 	struct tunnel tunnel;
@@ -286,7 +326,7 @@ static bool look_at(struct work *work, unsigned int lane, struct session *sessio
 	for (i = 0; good && i < tunnel.count; i++) {
 		const struct peer *peer = &tunnel.peers[i];
 
-		session->has |= peer->handshake >= (work->touched[lane] ? work->began : 1);
+		session->has |= has_session(work, lane, peer);
 		session->calls |= peer->keepalive && peer->endpoint.ss_family != AF_UNSPEC;
 	}
 	tunnel_free(&tunnel);
@@ -348,32 +388,6 @@ static bool do_activate(struct work *work, const struct step *step)
 
 /* --- from what there is to what is wanted --- */
 
-static bool same_prefix(const struct prefix *a, const struct prefix *b)
-{
-	return a->family == b->family && a->length == b->length &&
-	       !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
-}
-
-static bool has_prefix(const struct prefix_list *list, const struct prefix *prefix)
-{
-	unsigned int i;
-
-	for (i = 0; i < list->count; i++)
-		if (same_prefix(&list->prefixes[i], prefix))
-			return true;
-	return false;
-}
-
-static bool same_prefixes(const struct prefix_list *a, const struct prefix_list *b)
-{
-	unsigned int i;
-
-	for (i = 0; i < a->count; i++)
-		if (!has_prefix(b, &a->prefixes[i]))
-			return false;
-	return a->count == b->count;
-}
-
 static bool has_route(const struct route *routes, unsigned int count, const struct route *route)
 {
 	unsigned int i;
@@ -423,7 +437,8 @@ static bool peer_is_so(const struct work *work, unsigned int lane, const struct 
 	struct sockaddr_storage endpoint = endpoint_for(work, lane, peer);
 
 	return peer->keepalive == work->config->site.keepalive &&
-	       same_prefixes(&peer->allowed, &work->wanted.allowed) &&
+	       !has_more(&peer->allowed, &work->wanted.allowed) &&
+	       !has_more(&work->wanted.allowed, &peer->allowed) &&
 	       (endpoint.ss_family == AF_UNSPEC || same_endpoint(&endpoint, &peer->endpoint));
 }
 
@@ -497,34 +512,63 @@ static void plan_lane(struct work *work, unsigned int lane)
 		add(work, do_lane_up, lane, NULL, 0, xprintf("%s: up", name));
 }
 
-static void plan_ways(struct work *work, bool wanted)
+static void add_route_step(struct work *work, const struct route *route, enum route_change change)
+{
+	char text[PREFIX_TEXT];
+
+	add(work, do_route, 0, route, change,
+	    xprintf("%s: %s route to %s", work->name, change == ROUTE_REMOVE ? "remove" : "add",
+		    prefix_text(&route->to, text)));
+}
+
+static void add_address_step(struct work *work, const struct prefix *address, bool wanted)
+{
+	char text[PREFIX_TEXT];
+
+	add(work, do_address, 0, address, wanted,
+	    xprintf("%s: %s address %s", work->name, wanted ? "add" : "remove",
+		    prefix_text(address, text)));
+}
+
+static bool reaches(const struct route *routes, unsigned int count, const struct prefix *to)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		if (same_prefix(&routes[i].to, to))
+			return true;
+	return false;
+}
+
+/*
+ * Addresses and routes. What nobody wants goes first: with an address that goes, others of
+ * its network may go, too, and routes that have it as their source; so all are made anew then.
+ */
+static void plan_ways(struct work *work)
 {
 	const struct prefix_list *want = &work->config->trunk.addresses;
 	const struct prefix_list *have = &work->found.addresses;
-	const struct prefix_list *from = wanted ? want : have, *to = wanted ? have : want;
-	const struct wanted *w = &work->wanted;
-	const struct found *f = &work->found;
-	const struct route *routes = wanted ? w->routes : f->routes;
-	unsigned int count = wanted ? w->route_count : f->route_count, i;
-	char text[PREFIX_TEXT];
+	const struct wanted *wanted = &work->wanted;
+	const struct found *found = &work->found;
+	bool anew = has_more(have, want);
+	unsigned int i;
 
-	for (i = 0; i < from->count; i++)
-		if (!has_prefix(to, &from->prefixes[i]))
-			add(work, do_address, 0, &from->prefixes[i], wanted,
-			    xprintf("%s: %s address %s", work->name, wanted ? "add" : "remove",
-				    prefix_text(&from->prefixes[i], text)));
-	if (wanted && !work->found.link.up)
+	for (i = 0; i < found->route_count; i++)
+		if (!reaches(wanted->routes, wanted->route_count, &found->routes[i].to))
+			add_route_step(work, &found->routes[i], ROUTE_REMOVE);
+	for (i = 0; i < have->count; i++)
+		if (!has_prefix(want, &have->prefixes[i]))
+			add_address_step(work, &have->prefixes[i], false);
+	for (i = 0; i < want->count; i++)
+		if (anew || !has_prefix(have, &want->prefixes[i]))
+			add_address_step(work, &want->prefixes[i], true);
+	if (!work->found.link.up)
 		add(work, do_trunk_up, 0, NULL, 0, xprintf("%s: up", work->name));
-	for (i = 0; i < count; i++) {
-		/* Those of an interface that is down are gone. */
-		if (wanted && has_route(f->routes, f->route_count, &routes[i]))
-			continue;
-		if (!wanted && has_prefix(&w->allowed, &routes[i].to))
-			continue;
-		add(work, do_route, 0, &routes[i], wanted,
-		    xprintf("%s: %s route to %s", work->name, wanted ? "add" : "remove",
-			    prefix_text(&routes[i].to, text)));
-	}
+	for (i = 0; i < wanted->route_count; i++)
+		if (anew || !has_route(found->routes, found->route_count, &wanted->routes[i]))
+			add_route_step(work, &wanted->routes[i],
+				       reaches(found->routes, found->route_count,
+					       &wanted->routes[i].to) ? ROUTE_REPLACE : ROUTE_ADD);
 }
 
 /* Lanes that send and those that do not, and lanes that nobody wants. */
@@ -538,7 +582,7 @@ static void plan_activity(struct work *work)
 		wait |= work->touched[i] || !work->found.lane[i].place.active ||
 			!work->found.lane[i].link.master ||
 			(work->found.lane[i].tunnel.count &&
-			 !work->found.lane[i].tunnel.peers[0].handshake);
+			 !has_session(work, i, &work->found.lane[i].tunnel.peers[0]));
 	if (wait)
 		add(work, do_activate, 0, NULL, 0,
 		    xprintf("%s: lanes 0 to %u send, once they have a session, or none has after %d s",
@@ -560,23 +604,26 @@ static void plan_activity(struct work *work)
 
 static void plan_up(struct work *work)
 {
-	bool join = !work->found.link.index;
+	bool join = !work->found.link.index, up;
 	unsigned int i;
 
 	for (i = 0; i < work->lanes; i++)
 		work->touched[i] = !keys_are_so(work, i);
 	plan_trunk(work);
+	/* Where ports move up, each to one that the lane after it has left. */
+	up = work->found.lane[0].tunnel.port &&
+	     work->found.lane[0].tunnel.port < work->config->trunk.port;
 	for (i = 0; i < work->lanes; i++) {
-		join |= !work->found.lane[i].link.index ||
-			work->found.lane[i].link.mtu != work->wanted.mtu;
-		plan_lane(work, i);
+		const struct link *link = &work->found.lane[i].link;
+
+		join |= !link->index || link->mtu != work->wanted.mtu;
+		plan_lane(work, up ? work->lanes - 1 - i : i);
 	}
 	if (join || work->found.link.mtu != work->wanted.mtu)
 		add(work, do_trunk_mtu, 0, NULL, work->wanted.mtu,
 		    xprintf("%s: MTU %u", work->name, work->wanted.mtu));
-	plan_ways(work, true);
+	plan_ways(work);
 	plan_activity(work);
-	plan_ways(work, false);
 }
 
 static void plan_down(struct work *work)
@@ -656,7 +703,9 @@ static void undo(struct work *work)
 	if (!found_read(work->kernel, work->name, true, &work->found))
 		return;
 	plan_down(work);
-	run_steps(work);
+	/* What is left is ours to the next one only while it is remembered. */
+	if (!run_steps(work))
+		return;
 	steer_down(work->state);
 	run_forget(work->name);
 }

@@ -37,6 +37,8 @@ static bool steer(struct doctor *doctor)
 
 	if (!state)
 		return false;
+	if (!json_object_get(state, "complete"))
+		json_object_set_new(state, "complete", json_true());
 	steer_up(doctor->nic, &config, doctor->homes, state, save, doctor->found.name);
 	json_decref(state);
 	return true;
@@ -114,12 +116,15 @@ bool mend_up(struct doctor *doctor, const struct finding *finding)
 
 static bool set_master(struct doctor *doctor, const struct finding *finding)
 {
-	return link_set_master(doctor->kernel, finding->dev, doctor->found.link.index);
+	/* It sends once reload, or somebody, has seen that it has a session. */
+	return link_set_master(doctor->kernel, finding->dev, doctor->found.link.index) &&
+	       place_set(doctor->kernel, finding->dev, PLACE_KEEP, 0);
 }
 
 bool mend_master(struct doctor *doctor, const struct finding *finding)
 {
-	return locked(doctor, finding, set_master);
+	return locked(doctor, finding, set_master) &&
+	       (!doctor->configured || mend_reload(doctor, finding));
 }
 
 static bool set_mtu(struct doctor *doctor, const struct finding *finding)

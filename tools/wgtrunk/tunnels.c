@@ -73,6 +73,8 @@ void kernel_close(struct kernel *kernel)
 
 bool kernel_is_ours(const struct kernel *kernel)
 {
+	if (!kernel->wireguard)
+		return fail(NULL, 0, "the module wireguard is not loaded, so no trunk is up");
 	return kernel->lane ||
 	       fail(NULL, 0, "the wireguard module that is loaded is not wgtrunk's: install that, "
 			     "take its interfaces down, then rmmod wireguard && modprobe wireguard");
@@ -188,7 +190,7 @@ bool tunnel_read(struct kernel *kernel, unsigned int index, struct tunnel *tunne
 	memset(tunnel, 0, sizeof(*tunnel));
 	mnl_attr_put_u32(message, WGDEVICE_A_IFINDEX, index);
 	ret = nl_ask(kernel->generic, message, &answer, why);
-	return !ret || nl_error(ret, why, "could not read a tunnel's settings");
+	return !ret || ret == -ENODEV || nl_error(ret, why, "could not read a tunnel's settings");
 }
 
 static struct nlmsghdr *begin_tunnel(struct kernel *kernel, void *buffer, const char *name)
@@ -225,9 +227,9 @@ static void put_allowed(struct nlmsghdr *message, const struct prefix *prefix)
 
 /* A message of one peer; the allowed IPs from @from on that fit. */
 static bool set_peer_part(struct kernel *kernel, const char *name, const struct peer *peer,
-			  unsigned int from)
+			  unsigned int from, bool replace)
 {
-	uint32_t flags = from ? WGPEER_F_UPDATE_ONLY : WGPEER_F_REPLACE_ALLOWEDIPS;
+	uint32_t flags = from ? WGPEER_F_UPDATE_ONLY : replace ? WGPEER_F_REPLACE_ALLOWEDIPS : 0;
 	char buffer[NL_REQUEST_MAX];
 	struct nlmsghdr *message = begin_tunnel(kernel, buffer, name);
 	struct nlattr *peers = mnl_attr_nest_start(message, WGDEVICE_A_PEERS);
@@ -253,12 +255,12 @@ static bool set_peer_part(struct kernel *kernel, const char *name, const struct 
 	return nl_tell(kernel->generic, message, "could not set the peer of %s", name);
 }
 
-bool peer_set(struct kernel *kernel, const char *name, const struct peer *peer)
+bool peer_set(struct kernel *kernel, const char *name, const struct peer *peer, bool replace)
 {
 	unsigned int from = 0;
 
 	do {
-		if (!set_peer_part(kernel, name, peer, from))
+		if (!set_peer_part(kernel, name, peer, from, replace))
 			return false;
 		from += ALLOWED_MAX;
 	} while (from < peer->allowed.count);
@@ -305,9 +307,10 @@ bool place_read(struct kernel *kernel, unsigned int index, struct place *place)
 	struct nlmsghdr *message = nl_begin_generic(buffer, kernel->lane, WG_LANE_CMD_GET, 0);
 	int ret;
 
+	*place = (struct place){ .home = -1 };
 	mnl_attr_put_u32(message, WG_LANE_A_IFINDEX, index);
 	ret = nl_ask(kernel->generic, message, &answer, why);
-	return !ret || nl_error(ret, why, "could not read a lane's home CPU");
+	return !ret || ret == -ENODEV || nl_error(ret, why, "could not read a lane's home CPU");
 }
 
 bool place_set(struct kernel *kernel, const char *name, int home, int active)
@@ -377,7 +380,7 @@ bool counters_read(struct kernel *kernel, unsigned int index, struct cpu_counter
 	ret = nl_ask(kernel->generic, message, &answer, why);
 	*cpus = counters.cpus;
 	*count = counters.count;
-	return !ret || nl_error(ret, why, "could not read a lane's counters");
+	return !ret || ret == -ENODEV || nl_error(ret, why, "could not read a lane's counters");
 }
 
 const char *counter_name(enum wg_lane_counter counter, bool *drop)

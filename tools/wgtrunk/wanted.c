@@ -135,7 +135,9 @@ static bool find_nic(struct kernel *kernel, const struct found *found, struct wa
 	unsigned int mtu = 0;
 	struct link *links;
 
-	wanted->mtu = wanted->config->trunk.mtu ? wanted->config->trunk.mtu : MTU_USUAL;
+	/* Where there is no way now, what there is stays. */
+	wanted->mtu = wanted->config->trunk.mtu ? wanted->config->trunk.mtu :
+		      found->lane[0].link.index ? found->lane[0].link.mtu : MTU_USUAL;
 	if (endpoint.ss_family == AF_UNSPEC && !known_endpoint(found, &endpoint))
 		return true;
 	if (!not_through_itself(wanted, &endpoint))
@@ -187,7 +189,7 @@ static bool read_online(struct cpu_list *online)
 	return !cpu_list_parse(text, online) || fail(path, 0, "is not a list of CPUs: %s", text);
 }
 
-static bool choose_homes(struct wanted *wanted)
+static bool choose_homes(const struct found *found, struct wanted *wanted)
 {
 	const struct config *config = wanted->config;
 	const struct cpu_list *cpus = &config->trunk.cpus;
@@ -195,9 +197,14 @@ static bool choose_homes(struct wanted *wanted)
 	unsigned int i;
 	bool good;
 
-	if (!cpus->count)
-		return homes_auto(*wanted->nic ? wanted->nic : NULL, wanted->home,
+	if (!cpus->count) {
+		good = homes_auto(*wanted->nic ? wanted->nic : NULL, wanted->home,
 				  config->trunk.lanes);
+		for (i = 0; !*wanted->nic && i < config->trunk.lanes; i++)
+			if (found->lane[i].link.index && found->lane[i].place.home >= 0)
+				wanted->home[i] = found->lane[i].place.home;
+		return good;
+	}
 	good = read_online(&online);
 	for (i = 0; good && i < config->trunk.lanes; i++) {
 		wanted->home[i] = cpus->cpus[i];
@@ -255,7 +262,7 @@ static void find_ways(struct wanted *wanted)
 		struct prefix host = site->addresses.prefixes[i];
 
 		host.length = host.family == AF_INET ? 32 : 128;
-		if (!is_among(&site->prefixes, &host))
+		if (!is_among(&wanted->allowed, &host))
 			add_way(wanted, host);
 	}
 }
@@ -267,7 +274,7 @@ bool wanted_make(struct kernel *kernel, const struct config *config, const struc
 	wanted->config = config;
 	find_ways(wanted);
 	return find_endpoint(found, state, wanted) && find_nic(kernel, found, wanted) &&
-	       choose_homes(wanted);
+	       choose_homes(found, wanted);
 }
 
 void wanted_free(struct wanted *wanted)
