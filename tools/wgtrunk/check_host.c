@@ -149,12 +149,8 @@ static int idle_cpu(const struct doctor *doctor, const int *wanted, const int *h
 
 static bool is_online(const struct cpu_list *online, int cpu)
 {
-	unsigned int i;
-
-	for (i = 0; i < online->count; i++)
-		if (online->cpus[i] == (unsigned int)cpu)
-			return true;
-	return !online->count;
+	/* Where they are not known, all are. */
+	return !online->count || cpu_list_has(online, cpu);
 }
 
 /* More lanes on a lane's CPU than there would be, of those before it. */

@@ -96,18 +96,6 @@ static bool other_peer(const struct doctor *doctor, unsigned int lane)
 	return found && (found->tunnel.count != 1 || !peer_of(doctor, lane));
 }
 
-static bool is_in(const struct prefix_list *list, const struct prefix *prefix)
-{
-	unsigned int i, bytes = prefix->family == AF_INET ? 4 : 16;
-
-	for (i = 0; i < list->count; i++)
-		if (list->prefixes[i].family == prefix->family &&
-		    list->prefixes[i].length == prefix->length &&
-		    !memcmp(list->prefixes[i].bytes, prefix->bytes, bytes))
-			return true;
-	return false;
-}
-
 static bool lacks_prefix(const struct doctor *doctor, unsigned int lane)
 {
 	const struct prefix_list *wanted = &doctor->config.site.prefixes;
@@ -115,7 +103,7 @@ static bool lacks_prefix(const struct doctor *doctor, unsigned int lane)
 	unsigned int i;
 
 	for (i = 0; peer && i < wanted->count; i++)
-		if (!is_in(&peer->allowed, &wanted->prefixes[i]))
+		if (!prefix_list_has(&peer->allowed, &wanted->prefixes[i]))
 			return true;
 	return false;
 }
@@ -144,15 +132,11 @@ static void check_leftover(struct doctor *doctor)
 
 static bool has_route(const struct doctor *doctor, const struct prefix *prefix)
 {
-	unsigned int i, bytes = prefix->family == AF_INET ? 4 : 16;
-	const struct prefix *to;
+	unsigned int i;
 
-	for (i = 0; i < doctor->found.route_count; i++) {
-		to = &doctor->found.routes[i].to;
-		if (to->family == prefix->family && to->length == prefix->length &&
-		    !memcmp(to->bytes, prefix->bytes, bytes))
+	for (i = 0; i < doctor->found.route_count; i++)
+		if (prefix_same(&doctor->found.routes[i].to, prefix))
 			return true;
-	}
 	return false;
 }
 
@@ -164,7 +148,7 @@ static void check_addresses(struct doctor *doctor)
 	unsigned int i;
 
 	for (i = 0; i < addresses->count; i++) {
-		if (is_in(&doctor->found.addresses, &addresses->prefixes[i]))
+		if (prefix_list_has(&doctor->found.addresses, &addresses->prefixes[i]))
 			continue;
 		what = xprintf("%s has not its address %s", doctor->found.name,
 			       prefix_text(&addresses->prefixes[i], text));

@@ -52,6 +52,16 @@ const char *cpu_list_parse(const char *text, struct cpu_list *list)
 	return wrong;
 }
 
+bool cpu_list_has(const struct cpu_list *list, unsigned int cpu)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->count; i++)
+		if (list->cpus[i] == cpu)
+			return true;
+	return false;
+}
+
 void cpu_list_free(struct cpu_list *list)
 {
 	free(list->cpus);

@@ -27,6 +27,9 @@ struct cpu_list {
  */
 const char *cpu_list_parse(const char *text, struct cpu_list *list);
 
+/* cpu_list_has() - whether a CPU is in it. */
+bool cpu_list_has(const struct cpu_list *list, unsigned int cpu);
+
 void cpu_list_free(struct cpu_list *list);
 
 #endif /* WGTRUNK_CPUS_H */

@@ -40,15 +40,6 @@ static const char *address_of(const struct prefix_list *list, int family)
 	return NULL;
 }
 
-/* An address of the other end is reached by a route of its own. */
-static struct prefix host_of(const struct prefix *address)
-{
-	struct prefix host = *address;
-
-	host.length = host.family == AF_INET ? 32 : 128;
-	return host;
-}
-
 static void write_route(FILE *file, const struct view *view, const struct prefix *to)
 {
 	const char *source = address_of(view->addresses, to->family);
@@ -80,7 +71,7 @@ static void write_routes(FILE *file, const struct view *view)
 	for (i = 0; i < view->far_prefixes->count; i++)
 		write_route(file, view, &view->far_prefixes->prefixes[i]);
 	for (i = 0; i < view->far_addresses->count; i++) {
-		host = host_of(&view->far_addresses->prefixes[i]);
+		host = prefix_host(&view->far_addresses->prefixes[i]);
 		write_route(file, view, &host);
 	}
 }
@@ -92,7 +83,7 @@ static void write_list(FILE *file, const struct prefix_list *list, bool hosts, b
 	unsigned int i;
 
 	for (i = 0; i < list->count; i++) {
-		prefix = hosts ? host_of(&list->prefixes[i]) : list->prefixes[i];
+		prefix = hosts ? prefix_host(&list->prefixes[i]) : list->prefixes[i];
 		fprintf(file, "%s%s", *first ? "" : ", ", prefix_text(&prefix, text));
 		*first = false;
 	}

@@ -199,7 +199,7 @@ struct addresses {
 
 static size_t bytes_of(int family)
 {
-	return family == AF_INET ? 4 : 16;
+	return prefix_bits(family) / 8;
 }
 
 /* Whether it is one of those families, with a length that it can have. */

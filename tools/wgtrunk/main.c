@@ -98,9 +98,6 @@ static int run_export(int argc, char **argv)
 	}
 	if (optind != argc - 1)
 		return usage_of("export");
-	/* It ends up between quotes in a command of the file's. */
-	if (key_file && strpbrk(key_file, "'\n\\"))
-		return fail(NULL, 0, "export: a key file whose name has a quote in it"), 1;
 	good = config_read(argv[optind], &config);
 	if (good) {
 		if (!key_file && near)

@@ -76,31 +76,13 @@ static void pause_ms(unsigned int ms)
 	nanosleep(&time, NULL);
 }
 
-/* --- lists of prefixes --- */
-
-static bool same_prefix(const struct prefix *a, const struct prefix *b)
-{
-	return a->family == b->family && a->length == b->length &&
-	       !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
-}
-
-static bool has_prefix(const struct prefix_list *list, const struct prefix *prefix)
-{
-	unsigned int i;
-
-	for (i = 0; i < list->count; i++)
-		if (same_prefix(&list->prefixes[i], prefix))
-			return true;
-	return false;
-}
-
 /* Whether a list has prefixes that another one has not. */
 static bool has_more(const struct prefix_list *list, const struct prefix_list *other)
 {
 	unsigned int i;
 
 	for (i = 0; i < list->count; i++)
-		if (!has_prefix(other, &list->prefixes[i]))
+		if (!prefix_list_has(other, &list->prefixes[i]))
 			return true;
 	return false;
 }
@@ -393,7 +375,7 @@ static bool has_route(const struct route *routes, unsigned int count, const stru
 	unsigned int i;
 
 	for (i = 0; i < count; i++)
-		if (same_prefix(&routes[i].to, &route->to) &&
+		if (prefix_same(&routes[i].to, &route->to) &&
 		    routes[i].source.family == route->source.family &&
 		    !memcmp(routes[i].source.bytes, route->source.bytes,
 			    sizeof(route->source.bytes)))
@@ -535,7 +517,7 @@ static bool reaches(const struct route *routes, unsigned int count, const struct
 	unsigned int i;
 
 	for (i = 0; i < count; i++)
-		if (same_prefix(&routes[i].to, to))
+		if (prefix_same(&routes[i].to, to))
 			return true;
 	return false;
 }
@@ -557,10 +539,10 @@ static void plan_ways(struct work *work)
 		if (!reaches(wanted->routes, wanted->route_count, &found->routes[i].to))
 			add_route_step(work, &found->routes[i], ROUTE_REMOVE);
 	for (i = 0; i < have->count; i++)
-		if (!has_prefix(want, &have->prefixes[i]))
+		if (!prefix_list_has(want, &have->prefixes[i]))
 			add_address_step(work, &have->prefixes[i], false);
 	for (i = 0; i < want->count; i++)
-		if (anew || !has_prefix(have, &want->prefixes[i]))
+		if (anew || !prefix_list_has(have, &want->prefixes[i]))
 			add_address_step(work, &want->prefixes[i], true);
 	if (!work->found.link.up)
 		add(work, do_trunk_up, 0, NULL, 0, xprintf("%s: up", work->name));

@@ -9,7 +9,7 @@
 #include "prefix.h"
 #include "util.h"
 
-static unsigned int bits_of(int family)
+unsigned int prefix_bits(int family)
 {
 	return family == AF_INET ? 32 : 128;
 }
@@ -23,7 +23,7 @@ static bool host_bits(const struct prefix *prefix)
 {
 	unsigned int i;
 
-	for (i = prefix->length; i < bits_of(prefix->family); i++)
+	for (i = prefix->length; i < prefix_bits(prefix->family); i++)
 		if (bit(prefix, i))
 			return true;
 	return false;
@@ -40,7 +40,7 @@ static bool parse(char *item, struct prefix *prefix)
 	prefix->family = strchr(item, ':') ? AF_INET6 : AF_INET;
 	if (inet_pton(prefix->family, item, prefix->bytes) != 1)
 		return false;
-	length = bits_of(prefix->family);
+	length = prefix_bits(prefix->family);
 	if (slash && !parse_number(slash + 1, 0, length, &length))
 		return false;
 	prefix->length = length;
@@ -73,6 +73,30 @@ const char *prefix_list_parse(const char *text, bool network, struct prefix_list
 	if (good && list->count == before)
 		return "an empty list";
 	return good ? NULL : wrong;
+}
+
+bool prefix_same(const struct prefix *a, const struct prefix *b)
+{
+	return a->family == b->family && a->length == b->length &&
+	       !memcmp(a->bytes, b->bytes, prefix_bits(a->family) / 8);
+}
+
+bool prefix_list_has(const struct prefix_list *list, const struct prefix *prefix)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->count; i++)
+		if (prefix_same(&list->prefixes[i], prefix))
+			return true;
+	return false;
+}
+
+struct prefix prefix_host(const struct prefix *address)
+{
+	struct prefix host = *address;
+
+	host.length = prefix_bits(host.family);
+	return host;
 }
 
 bool prefixes_overlap(const struct prefix *a, const struct prefix *b)

@@ -32,6 +32,18 @@ struct prefix_list {
  */
 const char *prefix_list_parse(const char *text, bool network, struct prefix_list *list);
 
+/* prefix_bits() - how long one of a family can be. */
+unsigned int prefix_bits(int family);
+
+/* prefix_same() - whether they are. */
+bool prefix_same(const struct prefix *a, const struct prefix *b);
+
+/* prefix_list_has() - whether it is in the list, as it is. */
+bool prefix_list_has(const struct prefix_list *list, const struct prefix *prefix);
+
+/* prefix_host() - the address of one, alone. */
+struct prefix prefix_host(const struct prefix *address);
+
 /* prefixes_overlap() - whether one is a part of the other, or the same. */
 bool prefixes_overlap(const struct prefix *a, const struct prefix *b);
 

@@ -453,16 +453,6 @@ static unsigned int one_of_each_core(hwloc_topology_t topology, int **cpus)
 	return count;
 }
 
-static bool is_near(const struct cpu_list *near, int cpu)
-{
-	unsigned int i;
-
-	for (i = 0; i < near->count; i++)
-		if (near->cpus[i] == (unsigned int)cpu)
-			return true;
-	return false;
-}
-
 static void near_first(const char *dev, int *cpus, unsigned int count)
 {
 	int *sorted = xalloc(count, sizeof(*sorted));
@@ -473,10 +463,10 @@ static void near_first(const char *dev, int *cpus, unsigned int count)
 	nic_below(dev, below);
 	if (sys_cpus(&near, "/sys/class/net/%s/device/local_cpulist", below)) {
 		for (i = 0; i < count; i++)
-			if (is_near(&near, cpus[i]))
+			if (cpu_list_has(&near, cpus[i]))
 				sorted[n++] = cpus[i];
 		for (i = 0; i < count; i++)
-			if (!is_near(&near, cpus[i]))
+			if (!cpu_list_has(&near, cpus[i]))
 				sorted[n++] = cpus[i];
 		memcpy(cpus, sorted, count * sizeof(*cpus));
 	}

@@ -92,8 +92,8 @@ static bool take_allowed(const struct nlattr *one, struct peer *peer)
 	prefix.family = nl_u16(in[WGALLOWEDIP_A_FAMILY]);
 	prefix.length = nl_u8(in[WGALLOWEDIP_A_CIDR_MASK]);
 	if ((prefix.family != AF_INET && prefix.family != AF_INET6) ||
-	    prefix.length > (prefix.family == AF_INET ? 32 : 128) ||
-	    !nl_copy(in[WGALLOWEDIP_A_IPADDR], prefix.bytes, prefix.family == AF_INET ? 4 : 16))
+	    prefix.length > prefix_bits(prefix.family) ||
+	    !nl_copy(in[WGALLOWEDIP_A_IPADDR], prefix.bytes, prefix_bits(prefix.family) / 8))
 		return false;
 	list->prefixes = xrealloc(list->prefixes, list->count + 1, sizeof(prefix));
 	list->prefixes[list->count++] = prefix;
@@ -219,7 +219,7 @@ static void put_allowed(struct nlmsghdr *message, const struct prefix *prefix)
 	struct nlattr *one = mnl_attr_nest_start(message, 0);
 
 	mnl_attr_put_u16(message, WGALLOWEDIP_A_FAMILY, prefix->family);
-	mnl_attr_put(message, WGALLOWEDIP_A_IPADDR, prefix->family == AF_INET ? 4 : 16,
+	mnl_attr_put(message, WGALLOWEDIP_A_IPADDR, prefix_bits(prefix->family) / 8,
 		     prefix->bytes);
 	mnl_attr_put_u8(message, WGALLOWEDIP_A_CIDR_MASK, prefix->length);
 	mnl_attr_nest_end(message, one);

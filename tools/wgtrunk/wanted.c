@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "steer.h"
+#include "sysfile.h"
 #include "util.h"
 #include "wanted.h"
 
@@ -16,6 +17,8 @@
 #define MTU_USUAL	1420
 #define MTU_LOWEST	1280
 #define MTU_HIGHEST	(65535 - OVERHEAD)
+
+#define ONLINE		"/sys/devices/system/cpu/online"
 
 char *wanted_endpoint_text(const struct config *config)
 {
@@ -164,38 +167,13 @@ static bool find_nic(struct kernel *kernel, const struct found *found, struct wa
 	return true;
 }
 
-static bool is_online(unsigned int cpu, const struct cpu_list *online)
-{
-	unsigned int i;
-
-	for (i = 0; i < online->count; i++)
-		if (online->cpus[i] == cpu)
-			return true;
-	return false;
-}
-
-static bool read_online(struct cpu_list *online)
-{
-	static const char path[] = "/sys/devices/system/cpu/online";
-	FILE *file = fopen(path, "re");
-	char text[4096];
-	bool good = file && fgets(text, sizeof(text), file);
-
-	if (file)
-		fclose(file);
-	if (!good)
-		return fail(path, 0, "can't be read");
-	text[strcspn(text, "\n")] = '\0';
-	return !cpu_list_parse(text, online) || fail(path, 0, "is not a list of CPUs: %s", text);
-}
-
 static bool choose_homes(const struct found *found, struct wanted *wanted)
 {
 	const struct config *config = wanted->config;
 	const struct cpu_list *cpus = &config->trunk.cpus;
 	struct cpu_list online = { };
 	unsigned int i;
-	bool good;
+	bool good = true;
 
 	if (!cpus->count) {
 		good = homes_auto(*wanted->nic ? wanted->nic : NULL, wanted->home,
@@ -205,10 +183,11 @@ static bool choose_homes(const struct found *found, struct wanted *wanted)
 				wanted->home[i] = found->lane[i].place.home;
 		return good;
 	}
-	good = read_online(&online);
+	if (!sys_cpus(&online, ONLINE))
+		good = fail(ONLINE, 0, "can't be read");
 	for (i = 0; good && i < config->trunk.lanes; i++) {
 		wanted->home[i] = cpus->cpus[i];
-		if (!is_online(cpus->cpus[i], &online))
+		if (!cpu_list_has(&online, cpus->cpus[i]))
 			good = fail(config->path, config_line(config, "Trunk", "CPUs"),
 				    "CPU %u is not online here", cpus->cpus[i]);
 	}
@@ -259,9 +238,8 @@ static void find_ways(struct wanted *wanted)
 	for (i = 0; i < site->prefixes.count; i++)
 		add_way(wanted, site->prefixes.prefixes[i]);
 	for (i = 0; i < site->addresses.count; i++) {
-		struct prefix host = site->addresses.prefixes[i];
+		struct prefix host = prefix_host(&site->addresses.prefixes[i]);
 
-		host.length = host.family == AF_INET ? 32 : 128;
 		if (!is_among(&wanted->allowed, &host))
 			add_way(wanted, host);
 	}
