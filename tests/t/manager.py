@@ -126,6 +126,12 @@ def fresh(**options):
     return a.show()
 
 
+def hardly_the_kernels():
+    """Of a test that takes a while: once will do."""
+    if os.environ.get("WGTRUNK_KERNEL") == "6.1" and "--long" not in sys.argv:
+        raise Skip("on 6.12, and here with --long")
+
+
 def ping(site, address, count=2):
     site.ns.run(f"ping -q -c {count} -i 0.1 -W 5 {address}")
 
@@ -186,6 +192,7 @@ def _():
 
 @suite.test("bad input: one line, with file and line, and nothing is changed")
 def _():
+    hardly_the_kernels()
     for site in (a, b):
         site.tool(f"down {site.trunk}", check=False)
         site.keygen()
@@ -194,9 +201,8 @@ def _():
     def bad(*texts, **change):
         a.configure(**change)
         a.refused(f"up {a.path}", a.path, *texts)
-        if change.get("CPUs") != "0":
-            a.refused(f"up --dry-run {a.path}", a.path, *texts)
     bad(":2: Lanes: not a whole number", Lanes="many")
+    a.refused(f"up --dry-run {a.path}", a.path, ":2: Lanes: not a whole number")
     bad(":8: CPU 99 is not online here", CPUs="99", Lanes=1)
     bad(":3: 4 lanes from ListenPort 65534 on go past port 65535", ListenPort=65534)
     bad(":12: 10.2.0.0/16 and 10.2.1.0/24 overlap", site={"Prefixes": "10.2.0.0/16, 10.2.1.0/24"})
@@ -484,6 +490,7 @@ def _():
 
 @suite.test("what somebody changed by hand is mended by reload")
 def _():
+    hardly_the_kernels()
     fresh()
     want = a.state()
     for damage in ("ip link del west.1", "ip link set west.2 nomaster", "ip link set west down", "ip link set west.0 down",
@@ -573,6 +580,7 @@ def _():
 
 @suite.test("killed at any message to the kernel: the next one completes it")
 def _():
+    hardly_the_kernels()
     shim = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tools/lib/die.so")
     fresh()
     want = plain(a.state())
@@ -580,7 +588,7 @@ def _():
     none = a.state()
     for command, then in ((f"up {a.path}", f"up {a.path}"), (f"up {a.path}", f"reload {a.path}"), (f"up {a.path}", "down west"),
                           ("down west", f"up {a.path}"), ("down west", "down west")):
-        for number in range(random.randrange(1, 12), 300, 1 if "--long" in sys.argv else 12):
+        for number in range(random.randrange(1, 20), 300, 1 if "--long" in sys.argv else 20):
             if command.startswith("down"):
                 a.tool(f"up {a.path}")
             a.tool(command, check=False, before=f"DIE_AT={number} LD_PRELOAD={shim}")
