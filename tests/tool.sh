@@ -274,6 +274,9 @@ test_bad_keys()
 	bad_keys "$files/east.pub: key 1 is this side's own, of lane 0" || return
 	: >"$files/east.pub"
 	bad_keys "$files/east.pub: no key in it" || return
+	rm "$files/east.pub" && mkfifo "$files/east.pub"
+	config >"$files/west.conf"
+	says 1 "$files/east.pub: not a file" tool export "$files/west.conf" -o "$files/made" || return
 	rm "$files/east.pub" && mkdir "$files/east.pub"
 	bad_keys "$files/east.pub: not a file"
 	local status=$?

@@ -2,6 +2,7 @@
 /* Copyright (C) 2026 The wgtrunk authors */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,17 @@ static bool read_line(const char *path, int number, char *line, struct key_list 
 	return true;
 }
 
+/* Does not wait for whoever writes into a pipe; that is refused later. */
+static FILE *open_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
+}
+
 bool keys_read(const char *path, bool private, struct key_list *list)
 {
 	char *line = NULL;
@@ -61,7 +73,7 @@ bool keys_read(const char *path, bool private, struct key_list *list)
 	/* Not to a swap device. */
 	if (private)
 		sodium_mlock(list->keys, (LANES_MAX + 1) * KEY_BYTES);
-	file = fopen(path, "re");
+	file = open_file(path);
 	if (!file)
 		return fail(path, 0, "%s", strerror(errno));
 	/* No copy in a buffer that nobody wipes. */

@@ -306,9 +306,10 @@ static bool take_route(const struct nlmsghdr *message, void *data)
 	    info->rtm_flags & RTM_F_CLONED ||
 	    !take_prefix(in[RTA_DST], info->rtm_family, info->rtm_dst_len, &route.to))
 		return true;
-	if (in[RTA_PREFSRC])
-		take_prefix(in[RTA_PREFSRC], info->rtm_family, bytes_of(info->rtm_family) * 8,
-			    &route.source);
+	if (in[RTA_PREFSRC] &&
+	    !take_prefix(in[RTA_PREFSRC], info->rtm_family, bytes_of(info->rtm_family) * 8,
+			 &route.source))
+		return false;
 	routes->routes = xrealloc(routes->routes, routes->count + 1, sizeof(route));
 	routes->routes[routes->count++] = route;
 	return true;
