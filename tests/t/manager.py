@@ -122,7 +122,11 @@ def fresh(**options):
         thread.start()
     for thread in threads:
         thread.join()
-    wait_until(lambda: all(lane["peer"]["latest_handshake"] for lane in a.lanes() + b.lanes()), 10, "sessions")
+    wait_until(lambda: all(lane["peer"]["latest_handshake"] for lane in a.lanes() + b.lanes()), 30, "sessions")
+    # On a slow machine, after up had waited for them.
+    for site in (a, b):
+        if len(site.active()) < LANES:
+            site.tool(f"reload {site.path}")
     return a.show()
 
 

@@ -13,7 +13,8 @@
 #include "util.h"
 #include "wanted.h"
 
-#define SESSION_WAIT_MS	5000
+/* Handshakes that both ends begin at once may spoil each other; they are tried again after 5 s. */
+#define SESSION_WAIT_MS	7000
 #define SESSION_POLL_MS	100
 
 /* For packets that are under way to a lane when it stops sending. */
