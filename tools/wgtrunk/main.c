@@ -290,8 +290,7 @@ static int run_top(int argc, char **argv)
 			return 1;
 	}
 	if (kernel_open(&kernel, false)) {
-		if (kernel_is_ours(&kernel))
-			status = top_run(&kernel, name);
+		status = top_run(&kernel, name);
 		kernel_close(&kernel);
 	}
 	free(name);

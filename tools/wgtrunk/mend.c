@@ -29,12 +29,26 @@ static bool save(void *name, json_t *state)
 	return run_save(name, state);
 }
 
+/* The trunk, as it was looked at, must not be changed by somebody else meanwhile. */
+static bool locked(struct doctor *doctor, const struct finding *finding, mend_function mend)
+{
+	int lock = run_lock(doctor->found.name, "check --fix");
+	bool good;
+
+	if (lock < 0)
+		return false;
+	good = mend(doctor, finding);
+	run_unlock(lock);
+	return good;
+}
+
 /* The same as `up` does, so that `down` puts back what was there. */
-static bool steer(struct doctor *doctor)
+static bool steer(struct doctor *doctor, const struct finding *finding)
 {
 	struct config config = { .trunk = { .port = doctor->port, .lanes = doctor->lanes } };
 	json_t *state = run_load(doctor->found.name);
 
+	(void)finding;
 	if (!state)
 		return false;
 	if (!json_object_get(state, "complete"))
@@ -46,15 +60,7 @@ static bool steer(struct doctor *doctor)
 
 bool mend_steering(struct doctor *doctor, const struct finding *finding)
 {
-	int lock = run_lock(doctor->found.name, "check --fix");
-	bool good;
-
-	(void)finding;
-	if (lock < 0)
-		return false;
-	good = steer(doctor);
-	run_unlock(lock);
-	return good;
+	return locked(doctor, finding, steer);
 }
 
 bool mend_rule(struct doctor *doctor, const struct finding *finding)
@@ -89,19 +95,6 @@ bool mend_file(struct doctor *doctor, const struct finding *finding)
 	(void)doctor;
 	snprintf(text, sizeof(text), "%ld\n", finding->number);
 	return sys_write(finding->key, text);
-}
-
-/* The trunk, as it was looked at, must not be changed by somebody else meanwhile. */
-static bool locked(struct doctor *doctor, const struct finding *finding, mend_function mend)
-{
-	int lock = run_lock(doctor->found.name, "check --fix");
-	bool good;
-
-	if (lock < 0)
-		return false;
-	good = mend(doctor, finding);
-	run_unlock(lock);
-	return good;
 }
 
 static bool set_up(struct doctor *doctor, const struct finding *finding)
