@@ -267,6 +267,9 @@ def _():
 
 @suite.test("an up that fails half-way undoes itself")
 def _():
+    for site in (a, b):
+        site.tool(f"down {site.trunk}", check=False)
+        site.keygen()
     a.configure()
     before = a.state()
     with a.ns.udp("0.0.0.0", 51822):

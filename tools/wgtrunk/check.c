@@ -166,7 +166,7 @@ static bool find_trunk(struct doctor *doctor, const char *name)
 
 	if (!state)
 		return false;
-	doctor->begun = run_remembered(name) && !json_is_true(json_object_get(state, "complete"));
+	doctor->begun = run_begun(name, state);
 	json_decref(state);
 	good = found_read(doctor->kernel, name, doctor->begun, &doctor->found);
 	return good && links_read(doctor->kernel, &doctor->links, &doctor->link_count);

@@ -728,16 +728,14 @@ static bool run_up(struct work *work)
 /* Reads what there is; the lock is held unless it is a dry run. */
 static bool begin(struct work *work, int *lock)
 {
-	bool begun;
-
 	*lock = work->manner->dry ? -1 : run_lock(work->name, work->manner->command);
 	if (*lock < 0 && !work->manner->dry)
 		return false;
 	work->began = time(NULL);
 	work->remembered = run_remembered(work->name);
 	work->state = run_load(work->name);
-	begun = work->remembered && !json_is_true(json_object_get(work->state, "complete"));
-	return work->state && found_read(work->kernel, work->name, begun, &work->found);
+	return work->state && found_read(work->kernel, work->name,
+					 run_begun(work->name, work->state), &work->found);
 }
 
 static void end(struct work *work, int lock)

@@ -103,6 +103,11 @@ bool run_remembered(const char *name)
 	return there;
 }
 
+bool run_begun(const char *name, json_t *state)
+{
+	return run_remembered(name) && !json_is_true(json_object_get(state, "complete"));
+}
+
 bool run_save(const char *name, json_t *state)
 {
 	char *path = path_of(name, "json"), *new = path_of(name, "json.new");

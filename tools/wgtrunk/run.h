@@ -39,6 +39,9 @@ json_t *run_load(const char *name);
 /* run_remembered() - whether there is anything remembered of it. */
 bool run_remembered(const char *name);
 
+/* run_begun() - whether a change of it, whose state was loaded, has not come to its end. */
+bool run_begun(const char *name, json_t *state);
+
 /* run_save() - remember it, whole or, with a message, as it was. */
 bool run_save(const char *name, json_t *state);
 
