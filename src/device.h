@@ -39,6 +39,7 @@ enum wgt_switch {
  * @home_now: the one that packets are handed to, or -1; follows @home
  * @home_since: since when, in jiffies
  * @handed: bytes of memory under way to it
+ * @later: bytes of memory that wait to be sent, too deep in other tunnels
  * @lane: see trunk.h
  * @port: listen port, host order; 0 while none was chosen
  * @index_table: see index.h
@@ -88,6 +89,7 @@ struct wgt_device {
 	u64 loaded_until;
 	struct list_head list;
 	struct wgt_lane lane;
+	atomic_t later;
 	atomic_t handed ____cacheline_aligned_in_smp;
 };
 

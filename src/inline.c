@@ -32,7 +32,8 @@ bool wgt_gro_open(struct wgt_cpu *self)
 
 static bool has_work(const struct wgt_cpu *cpu)
 {
-	return cpu->backlog || !llist_empty(&cpu->inbox) || !skb_queue_empty(&cpu->pieces);
+	return cpu->backlog || !llist_empty(&cpu->inbox) || !skb_queue_empty(&cpu->pieces) ||
+	       !skb_queue_empty(&cpu->later);
 }
 
 void wgt_gro_close(struct wgt_cpu *cpu)
@@ -70,6 +71,8 @@ static void work(struct wgt_cpu *self, struct wgt_cpu *owner)
 	if (unlikely(!skb_queue_empty(&owner->pieces)))
 		wgt_inbound_pieces(self, owner);
 	wgt_inbox_work(self, owner, &settle);
+	if (unlikely(!skb_queue_empty(&owner->later)))
+		wgt_outbound_later(self, owner);
 	self->polling = false;
 	rcu_read_unlock();
 
@@ -120,11 +123,11 @@ void wgt_inline_flush(void)
 
 /*
  * The sockets are closed, and a grace period has passed: packets of the device
- * can only be in inboxes and GRO lists still.
+ * can only be in inboxes and GRO lists still, or wait to be sent.
  */
 static void inline_quiesce(struct wgt_device *wg)
 {
-	while (atomic_read(&wg->handed))
+	while (atomic_read(&wg->handed) || atomic_read(&wg->later))
 		usleep_range(50, 500);
 	wgt_inline_flush();
 }
@@ -158,6 +161,7 @@ int wgt_inline_module_init(void)
 		struct wgt_cpu *each = per_cpu_ptr(wgt_cpus, cpu);
 
 		__skb_queue_head_init(&each->pieces);
+		__skb_queue_head_init(&each->later);
 		wgt_inbox_init(each);
 		set_bit(NAPI_STATE_NO_BUSY_POLL, &each->napi.state);
 		netif_napi_add(napi_dev, &each->napi, inline_poll);

@@ -27,6 +27,8 @@ struct wgt_peer;
  *	inside of it and must not nest any deeper
  * @polling: inside of the poll, which ends GRO itself
  * @tx_depth: how many transmissions are on this stack
+ * @tx_level: how many tunnels what it sends was in before, on another one
+ * @later: packets that were too deep, to be sent by the poll
  * @backlog: batches taken out of @inbox, oldest first; the poll's
  * @inbox: batches that other CPUs handed over, newest first; the one that finds
  *	it empty kicks
@@ -42,6 +44,8 @@ struct wgt_cpu {
 	bool rx_busy;
 	bool polling;
 	unsigned int tx_depth;
+	unsigned int tx_level;
+	struct sk_buff_head later;
 	struct llist_node *backlog;
 
 	struct llist_head inbox ____cacheline_aligned_in_smp;
@@ -97,6 +101,16 @@ void wgt_inbound_pieces(struct wgt_cpu *self, struct wgt_cpu *owner);
 void wgt_outbound(struct wgt_peer *peer, struct sk_buff_head *batch);
 void wgt_outbound_drain(struct wgt_peer *peer);
 void wgt_outbound_purge(struct wgt_peer *peer);
+
+/**
+ * wgt_outbound_later() - send what was too deep where it came up, a bounded number
+ * @self: this CPU's
+ * @owner: whose it is, this CPU or one that died
+ *
+ * Context: poll of @owner's NAPI, RCU read lock held. The packets' devices may be
+ * gone afterwards.
+ */
+void wgt_outbound_later(struct wgt_cpu *self, struct wgt_cpu *owner);
 
 /**
  * struct wgt_settle - batches that were worked on, and not yet settled

@@ -19,8 +19,19 @@
 /*
  * Tunnels in tunnels, sending: each level is a good kilobyte of stack. Later
  * kernels have a limit of just this for all tunnels, and complain about it.
+ * What is in more of them goes on from the poll, on a stack of its own.
  */
 #define TX_DEPTH_MAX	3
+
+/* In so many nobody puts packets but by mistake, in a circle: there it ends. */
+#define TX_LEVELS_MAX	24
+
+/* So many bytes of memory may wait for the poll, of a device, and so many packets are sent in one. */
+#define LATER_MAX	(8 << 20)
+#define LATER_BATCH	64
+
+/* More than this is not kept of a packet's head that the packet does not fill. */
+#define HEAD_WASTE_MAX	SZ_16K
 
 /*
  * How long senders wait, spinning, for another CPU to send what was staged
@@ -324,6 +335,90 @@ static bool wait_for_drain(struct wgt_stage *stage, unsigned int depth)
 	return !READ_ONCE(stage->active);
 }
 
+/* --- tunnels in tunnels --- */
+
+static void drop_nested(struct wgt_peer *peer, struct sk_buff_head *batch)
+{
+	net_dbg_ratelimited("%s: Too many tunnels in one another, dropping packet\n",
+			    peer->wg->dev->name);
+	drop_list(peer->wg, batch, WG_LANE_C_TX_NESTED);
+}
+
+/*
+ * Where a device wants more room in front, the kernel doubles what the packet's
+ * head takes, which from tunnel to tunnel comes to megabytes. That ends circles
+ * that come back by a wire; here something else does.
+ */
+static struct sk_buff *trim_head(struct sk_buff *skb)
+{
+	struct sk_buff *copy;
+
+	if (skb_is_nonlinear(skb) || skb_end_offset(skb) - skb->len <= HEAD_WASTE_MAX)
+		return skb;
+	copy = skb_copy_expand(skb, WGT_HEADROOM + sizeof(struct wgt_msg_data),
+			       WGT_PADDING + WGT_TAG_LEN, GFP_ATOMIC | __GFP_NOWARN);
+	if (unlikely(!copy))
+		return skb;
+	wgt_move_owner(copy, skb);
+	consume_skb(skb);
+	return copy;
+}
+
+static void send_later(struct wgt_cpu *self, struct wgt_peer *peer, struct sk_buff_head *batch)
+{
+	unsigned int level = self->tx_level + self->tx_depth;
+	struct wgt_device *wg = peer->wg;
+	struct sk_buff *skb;
+
+	if (level >= TX_LEVELS_MAX) {
+		drop_nested(peer, batch);
+		return;
+	}
+	while ((skb = __skb_dequeue(batch))) {
+		skb = trim_head(skb);
+		if (atomic_add_return(skb->truesize, &wg->later) > LATER_MAX ||
+		    !wgt_peer_get_maybe(peer)) {
+			atomic_sub(skb->truesize, &wg->later);
+			__skb_queue_head(batch, skb);
+			break;
+		}
+		wgt_cb(skb)->peer = peer;
+		wgt_cb(skb)->amount = skb->truesize;
+		wgt_cb(skb)->level = level;
+		__skb_queue_tail(&self->later, skb);
+	}
+	if (!skb_queue_empty(batch))
+		drop_nested(peer, batch);
+	/* Where its NAPI is scheduled already, the poll finds them, too. */
+	wgt_gro_open(self);
+}
+
+void wgt_outbound_later(struct wgt_cpu *self, struct wgt_cpu *owner)
+{
+	unsigned int left = LATER_BATCH;
+	struct sk_buff_head batch;
+	struct wgt_peer *peer;
+	struct wgt_device *wg;
+	struct sk_buff *skb;
+	int amount;
+
+	__skb_queue_head_init(&batch);
+	while (left-- && (skb = __skb_dequeue(&owner->later))) {
+		peer = wgt_cb(skb)->peer;
+		amount = wgt_cb(skb)->amount;
+		wg = peer->wg;
+		self->tx_level = wgt_cb(skb)->level;
+		__skb_queue_tail(&batch, skb);
+		if (likely(netif_running(wg->dev)))
+			wgt_outbound(peer, &batch);
+		else
+			drop_list(wg, &batch, WG_LANE_C_TX_PURGED);
+		wgt_peer_put(peer);
+		atomic_sub(amount, &wg->later);
+	}
+	self->tx_level = 0;
+}
+
 void wgt_outbound(struct wgt_peer *peer, struct sk_buff_head *batch)
 {
 	struct wgt_cpu *self = wgt_this_cpu();
@@ -335,16 +430,14 @@ void wgt_outbound(struct wgt_peer *peer, struct sk_buff_head *batch)
 		return;
 	}
 	if (unlikely(self->tx_depth >= TX_DEPTH_MAX)) {
-		net_dbg_ratelimited("%s: More than %d tunnels in one another, dropping packet\n",
-				    peer->wg->dev->name, TX_DEPTH_MAX);
-		drop_list(peer->wg, batch, WG_LANE_C_TX_NESTED);
+		send_later(self, peer, batch);
 		return;
 	}
 
 	/* From inside of a drain to the same peer: a loop that would feed itself. */
 	if (unlikely(self->tx_depth && READ_ONCE(staged->draining) &&
 		     READ_ONCE(staged->drain_cpu) == smp_processor_id())) {
-		drop_list(peer->wg, batch, WG_LANE_C_TX_NESTED);
+		drop_nested(peer, batch);
 		return;
 	}
 

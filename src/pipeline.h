@@ -48,19 +48,25 @@ extern const struct wgt_pipeline wgt_pipeline_inline;
 /**
  * struct wgt_cb - what the pipeline notes in skb->cb
  * @wg: first of a batch handed over: its device
- * @amount: same: bytes of memory of all
+ * @peer: to be sent later: to whom, a reference
+ * @amount: both: bytes of memory of all
  * @mtu: plain packets: what padding must not exceed
  * @segments: plain packets: how many it is, more than one for a GSO packet
  * @tos: plain packets: of the outer header; received ones: that it had
  * @counter: received ones: nonce
+ * @level: to be sent later: how many tunnels it is in
  */
 struct wgt_cb {
-	struct wgt_device *wg;
+	union {
+		struct wgt_device *wg;
+		struct wgt_peer *peer;
+	};
 	int amount;
 	unsigned int mtu;
 	unsigned int segments;
 	u64 counter;
 	u8 tos;
+	u8 level;
 };
 
 static inline struct wgt_cb *wgt_cb(struct sk_buff *skb)

@@ -8,6 +8,7 @@ a packet that goes round in circles ends some time.
 """
 
 import os
+import socket
 import sys
 import time
 
@@ -22,6 +23,7 @@ HOST4 = "192.168.1.1"
 OWN4, OWN6 = "10.0.0.1", "fd00::1"
 MAX_UDP = 65507
 SOL_UDP, UDP_SEGMENT = 17, 103
+SO_RCVBUFFORCE = 33
 
 suite = Suite()
 # Fragments of these are many.
@@ -193,15 +195,41 @@ def _():
     assert chain.too_deep() == 0
 
 
-@suite.test("twelve tunnels in one another: no harm, what is too deep is counted")
+@suite.test("24 tunnels in one another, both directions; one more is refused and counted")
 def _():
-    chain = Chain(12)
-    answered = [level for level in range(11, -1, -1) if chain.ping(level, count=2, seconds=2)]
-    assert 11 in answered and 10 in answered, f"answers through levels {answered} only"
-    print(f"# answers through the {len(answered)} last of 12")
-    if len(answered) < 12:
-        assert not OWN or chain.too_deep() > 0, "nothing was counted"
-    assert chain.ping(11), "the last tunnel does not work any more"
+    deepest = 24
+    chain = Chain(deepest + 1)
+    for level in range(deepest, 0, -1):
+        assert chain.ping(level, count=1), f"no answer through {deepest + 1 - level} tunnels"
+    assert chain.ping(1, count=5), "no second answer"
+    assert chain.ping(1, count=1, size=4000), "no answer to what must be fragmented"
+    if OWN:
+        assert chain.too_deep() == 0
+        assert not chain.ping(0, count=1, seconds=2), "too deep, and answered"
+        assert chain.too_deep() > 0, "nothing was counted"
+    assert chain.ping(deepest), "the last tunnel does not work any more"
+
+
+@suite.test("a stream through eight tunnels, in order and whole")
+def _():
+    chain = Chain(8)
+    for level in range(7, -1, -1):
+        assert chain.ping(level, count=1), f"no answer through {8 - level} tunnels"
+    near, far = chain.ends
+    # Who sends from one CPU and then from another may be reordered by the wire.
+    os.sched_setaffinity(0, {0})
+    suite.defer(lambda: os.sched_setaffinity(0, range(os.cpu_count())))
+    sink = far.udp(chain.address(0, 1), 3000)
+    sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+    out = near.udp()
+    count = 2000
+    for n in range(count):
+        out.sendto(n.to_bytes(4, "big") + bytes(600), (chain.address(0, 1), 3000))
+        if n % 50 == 49:
+            time.sleep(0.02)
+    sink.settimeout(3)
+    got = [int.from_bytes(sink.recv(1000)[:4], "big") for _ in range(count)]
+    assert got == list(range(count)), f"{sum(a > b for a, b in zip(got, got[1:]))} of {len(got)} out of order"
 
 
 # --- circles ---
@@ -256,8 +284,8 @@ def _():
             out.sendto(bytes(size), ("10.0.0.2", 9))
             out.close()
 
-    # Each of some 180 packets a few times, in two fragments from the second time on.
-    goes_round([(place.host, "wg0")], send, 20_000_000)
+    # Each of some 180 packets 24 times, in two fragments from the second time on.
+    goes_round([(place.host, "wg0")], send, 40_000_000)
     place.still_works()
 
 
