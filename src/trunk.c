@@ -181,6 +181,9 @@ static unsigned int choose(const struct table *table, struct sk_buff *skb)
 		if (slot != NO_SLOT)
 			return slot;
 	}
+	/* All buckets are the same lane's: no need to look into the packet. */
+	if (table->active == 1)
+		return table->bucket[0];
 	return table->bucket[reciprocal_scale(skb_get_hash(skb), BUCKETS)];
 }
 
