@@ -237,9 +237,14 @@ class End:
         with within(ns):
             netlink(NETLINK_ROUTE, RTM_NEWLINK, struct.pack("=BxHiII", 0, 0, socket.if_nametoindex(name), 0, 0) +
                     attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"wgtrunk\0") + attribute(IFLA_INFO_DATA, data)))
-            for i in range(lanes if choice == "cpu" else 0):
-                genetlink("wg_lane", WG_LANE_CMD_SET, attribute(WG_LANE_A_IFNAME, f"wg{i}".encode() + b"\0") +
-                          attribute(WG_LANE_A_HOME_CPU, struct.pack("=i", i)))
+        for i in range(lanes if choice == "cpu" else 0):
+            self.set_home(ns, f"wg{i}", i)
+
+    def set_home(self, ns, dev, cpu):
+        """The CPU that a tunnel receives on."""
+        with within(ns):
+            genetlink("wg_lane", WG_LANE_CMD_SET, attribute(WG_LANE_A_IFNAME, dev.encode() + b"\0") +
+                      attribute(WG_LANE_A_HOME_CPU, struct.pack("=i", cpu)))
 
     def hardware_address(self, ns, dev):
         return json.loads(self.run(ns, ["ip", "-j", "link", "show", "dev", dev]))[0]["address"]
