@@ -35,6 +35,7 @@ check:
 	scripts/setup build vm lint arm64 uml bench tool
 	scripts/build -q 6.1 6.12
 	$(MAKE) -s -C tests/tools
+	$(MAKE) -s -C tests/poke
 	$(MAKE) -s -C tools/wgtrunk
 	tests/run
 
@@ -42,6 +43,7 @@ check-long:
 	scripts/setup build vm lint arm64 uml bench tool
 	scripts/build -q 6.1 6.12
 	$(MAKE) -s -C tests/tools
+	$(MAKE) -s -C tests/poke
 	$(MAKE) -s -C tools/wgtrunk
 	tests/run --long
 

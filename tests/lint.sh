@@ -84,7 +84,7 @@ check "sparse sees a wrong address space" finds 'different address spaces' \
 bad_copy 'int wgt_planted( int a ) { return a; }'
 PATCH=$(scripts/kernel source 6.12)/scripts/checkpatch.pl
 check "checkpatch sees bad spacing" finds 'space prohibited' checkpatch "$OUT/bad/src/main.c"
-check "checkpatch has nothing to say" checkpatch src/*.[ch] src/compat/*.h bench/bound/*.c
+check "checkpatch has nothing to say" checkpatch src/*.[ch] src/compat/*.h bench/bound/*.c tests/poke/*.c
 
 mapfile -t scripts < <(git ls-files | while read -r file; do
 	head -n 1 "$file" 2>/dev/null | grep -qaE '^#!/bin/(ba)?sh' && printf '%s\n' "$file"
