@@ -165,6 +165,9 @@ test_own()
 	local test
 
 	((${#own[@]})) || own=(tests/t/*)
+	if [[ " ${own[*]} " == *"/lifetimes.py "* ]]; then
+		make -s -C tests/poke KERNELS=uml
+	fi
 	for test in "${own[@]}"; do
 		if [[ $test == */trace.sh ]]; then
 			result 0 "trace.sh # SKIP user-mode Linux has no function tracer"

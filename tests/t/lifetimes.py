@@ -495,6 +495,9 @@ def _():
 
 def load():
     """The module for this kernel, as `make -C tests/poke` made it."""
+    if not net.OWN:
+        print("1..0 # SKIP it knows the insides of our own module only")
+        sys.exit()
     kernel = os.environ.get("WGTRUNK_KERNEL", "uml")
     file = os.path.join(HERE, f"../poke/bin/{kernel}/poke.ko")
     if not os.path.exists(file):
