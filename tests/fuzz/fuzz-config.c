@@ -80,7 +80,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	const char *place = getenv("TMPDIR");
 	unsigned int i;
 
-	(void)argc, (void)argv;
+	(void)argc;
+	(void)argv;
 	if (sodium_init() < 0)
 		errx(1, "no libsodium");
 	folder = xprintf("%s/fuzz-config.XXXXXX", place ? place : "/dev/shm");

@@ -54,7 +54,8 @@ void __real_sodium_memzero(void *memory, size_t size);
 /* Each is memory of its own, so that one that is not closed is a leak. */
 struct mnl_socket *__wrap_mnl_socket_open2(int bus, int flags)
 {
-	(void)bus, (void)flags;
+	(void)bus;
+	(void)flags;
 	return malloc(1);
 }
 
@@ -147,7 +148,8 @@ void __wrap_sodium_memzero(void *memory, size_t size)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	(void)argc, (void)argv;
+	(void)argc;
+	(void)argv;
 	/* For messages of the tool; libFuzzer and the sanitizers keep theirs. */
 	stderr = fopen("/dev/null", "we");
 	return stderr && sodium_init() >= 0 ? 0 : 1;

@@ -77,7 +77,8 @@ static void ask_links_read(struct kernel *kernel, unsigned int index, bool begun
 	struct link *links;
 	unsigned int count, i;
 
-	(void)index, (void)begun;
+	(void)index;
+	(void)begun;
 	links_read(kernel, &links, &count);
 	for (i = 0; i < count; i++)
 		look_at_link(&links[i]);
@@ -171,7 +172,8 @@ static void ask_found_names(struct kernel *kernel, unsigned int index, bool begu
 	unsigned int count, i;
 	char **names;
 
-	(void)index, (void)begun;
+	(void)index;
+	(void)begun;
 	found_names(kernel, &names, &count);
 	for (i = 0; i < count; i++) {
 		look_at_text(names[i], IFNAMSIZ);

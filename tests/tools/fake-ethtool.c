@@ -63,7 +63,7 @@ struct nic {
 
 static FILE *real_fopen(const char *path, const char *mode)
 {
-	FILE *(*real)(const char *, const char *) = dlsym(RTLD_NEXT, "fopen");
+	FILE *(*real)(const char *path, const char *mode) = dlsym(RTLD_NEXT, "fopen");
 
 	return real(path, mode);
 }
@@ -78,6 +78,7 @@ static void parse(struct nic *nic, const char *line)
 	struct rule *rule = &nic->rule[nic->rules];
 	unsigned long long value;
 	char word[ETH_GSTRING_LEN], state[8];
+	unsigned int table;
 
 	if (sscanf(line, "rings %u %u", &nic->rings, &nic->rings_max) == 2)
 		nic->has_rings = 1;
@@ -92,8 +93,8 @@ static void parse(struct nic *nic, const char *line)
 		   nic->features < FEATURES) {
 		strcpy(nic->feature[nic->features], word);
 		nic->on[nic->features++] = !strcmp(state, "on");
-	} else {
-		sscanf(line, "rules %u", &nic->table);
+	} else if (sscanf(line, "rules %u", &table) == 1) {
+		nic->table = table;
 	}
 }
 
@@ -365,7 +366,7 @@ static int take(struct ifreq *ifr, int *result)
 
 int ioctl(int fd, unsigned long request, ...)
 {
-	int (*real)(int, unsigned long, ...) = dlsym(RTLD_NEXT, "ioctl");
+	int (*real)(int fd, unsigned long request, ...) = dlsym(RTLD_NEXT, "ioctl");
 	va_list args;
 	void *data;
 	int result;
@@ -398,7 +399,7 @@ FILE *fopen(const char *path, const char *mode)
 
 DIR *opendir(const char *path)
 {
-	DIR *(*real)(const char *) = dlsym(RTLD_NEXT, "opendir");
+	DIR *(*real)(const char *path) = dlsym(RTLD_NEXT, "opendir");
 	char other[4096];
 
 	return real(place_of(path, other, sizeof(other)));
