@@ -33,7 +33,7 @@ demo:
 
 check:
 	scripts/setup build vm lint arm64 uml bench tool
-	scripts/build -q 6.1 6.12
+	scripts/build -q 6.1 6.12 6.12-rt
 	$(MAKE) -s -C tests/tools
 	$(MAKE) -s -C tests/poke
 	$(MAKE) -s -C tools/wgtrunk
@@ -41,7 +41,7 @@ check:
 
 check-long:
 	scripts/setup build vm lint arm64 uml bench tool
-	scripts/build -q 6.1 6.12
+	scripts/build -q 6.1 6.12 6.12-rt
 	$(MAKE) -s -C tests/tools
 	$(MAKE) -s -C tests/poke
 	$(MAKE) -s -C tools/wgtrunk

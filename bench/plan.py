@@ -40,7 +40,7 @@ def groups(cpus, wires):
                      {"kind": "tcp", "name": "TCP a flow a lane", "flows": cpus, "write": 128 << 10, "pinned": True},
                      {"kind": "tcp", "name": "TCP 2 flows", "flows": 2, "write": 128 << 10},
                      {"kind": "tcp", "name": "TCP 8 flows", "flows": 8, "write": 128 << 10}]
-        found.append({"name": "bulk", "wire": wire, "scaling": cpus > 1, "rows": bulk})
+        found.append({"name": "bulk", "wire": wire, "scaling": cpus > 1, "homes": cpus > 1, "rows": bulk})
         # After the forwarding rows: those find the rates.
         found.append({"name": "latency", "wire": wire, "rows": [{"kind": "latency", "name": "latency 1400 bytes", "size": 1400}]})
     found.append({"name": "peers", "wire": wires[0],

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 SCALING = "wgtrunk 1 lane on 1 CPU"
-TRUNKS = ("trunk by hash", "trunk by CPU")
+VARIANTS = ("trunk by hash", "trunk by CPU", "lanes with home CPUs")
 BOUND = "bound"
 SLOW = "too slow: "
 # Bytes that the cipher works on for a packet of so many: padded to 16.
@@ -138,18 +138,18 @@ def scaling_table(rows):
     return table(["wire", "row", "CPUs", "growth from 1 lane on 1 CPU"], lines) if lines else []
 
 
-def trunk_lines(rows):
-    """Of each row with trunks: each one's ratio to bare lanes, and to the best in-tree contender."""
+def variant_lines(rows):
+    """Of each row with trunks, or lanes set up otherwise: each one's ratio to bare lanes, and to the best in-tree contender."""
     lines = []
     for row in rows:
-        for trunk in TRUNKS:
-            if trunk in row.values and row.unit != "share":
-                lines.append([row.cpus, row.wire, row.name, trunk] +
+        for variant in VARIANTS:
+            if variant in row.values and row.unit != "share":
+                lines.append([row.cpus, row.wire, row.name, variant] +
                              [three(row.ratio(trunk, other)) if other else "-" for other in (row.ours(), row.best_in_tree())])
     return lines
 
 
-TRUNK_HEAD = ["CPUs", "wire", "row", "", "to bare lanes (range)", "to the best in-tree contender"]
+VARIANT_HEAD = ["CPUs", "wire", "row", "", "to bare lanes (range)", "to the best in-tree contender"]
 
 
 def shares_of_time(samples):
@@ -199,8 +199,8 @@ def show(result, file=sys.stdout):
           file=file)
     for line in throughput_table(rows, bound):
         print(line, file=file)
-    trunks = trunk_lines(rows)
-    for title, lines in (("Growth", scaling_table(rows)), ("Trunks", table(TRUNK_HEAD, trunks) if trunks else []),
+    variants = variant_lines(rows)
+    for title, lines in (("Growth", scaling_table(rows)), ("Trunks and home CPUs", table(VARIANT_HEAD, variants) if variants else []),
                          ("Where the CPUs' time goes, forwarding 1400-byte packets at overload", pile_up_table(rows))):
         if lines:
             print(f"\n{title}\n", file=file)
@@ -347,10 +347,10 @@ def markdown(result):
              if SCALING in row.values and row.ours() and row.unit != "share"]
     print("**Growth from 1 lane on 1 CPU**\n")
     lines_of(["row", "wire", "ratio (range)"], lines)
-    lines = trunk_lines(rows)
+    lines = variant_lines(rows)
     if lines:
-        print("**A trunk over as many lanes as CPUs**\n")
-        lines_of(TRUNK_HEAD, lines)
+        print("**Trunks, and lanes with home CPUs, as many as CPUs**\n")
+        lines_of(VARIANT_HEAD, lines)
     lines = []
     for row in pile_up_rows(rows):
         for contender, samples in row.cpu.items():

@@ -69,7 +69,8 @@ test_unsupported()
 	done
 	# Not the manager alone either.
 	refuses "supports Linux 6.1 to 7.3" install VERSION=5 PATCHLEVEL=10 &&
-		refuses "does not support PREEMPT_RT" install-module CONFIG_PREEMPT_RT=y
+		refuses "CONFIG_PREEMPT_RT_NEEDS_BH_LOCK" install-module CONFIG_PREEMPT_RT=y \
+			VERSION=7 PATCHLEVEL=1
 }
 
 test_no_headers()

@@ -76,7 +76,7 @@ checkpatch()
 NOT_OF_PROGRAMS=ARRAY_SIZE,PREFER_DEFINED_ATTRIBUTE_MACRO,STRCPY,VOLATILE,AVOID_EXTERNS,EMBEDDED_FUNCTION_NAME
 
 mkdir -p "$OUT"
-for target in 6.1 6.12; do
+for target in 6.1 6.12 6.12-rt; do
 	check "builds for $target, W=1 and sparse C=2 say nothing" build . "$target" W=1 C=2
 done
 check "builds for 7.3 (user-mode Linux), W=1 says nothing" build . uml W=1
