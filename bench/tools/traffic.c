@@ -9,10 +9,10 @@
  *		bytes, without end
  *	traffic send ADDRESS PORT WRITE CPU
  *		TCP, WRITE bytes at a time, until the receiver hangs up
- *	traffic receive PORT FLOWS WARM MS PIN
+ *	traffic receive PORT FLOWS WARM MS PIN FIRST
  *		waits for FLOWS connections, then WARM milliseconds, counts what
  *		arrives for MS milliseconds, prints "BYTES NS" and ends. Flow i is
- *		read on CPU i % PIN, or anywhere where PIN is 0
+ *		read on CPU (FIRST + i) % PIN, or anywhere where PIN is 0
  *	traffic probe ADDRESS PORT COUNT US
  *		COUNT small datagrams, one every US microseconds
  *	traffic reflect PORT COUNT
@@ -189,7 +189,8 @@ static void *reader(void *arg)
 static int receive(char **argv)
 {
 	unsigned long flows = number(argv[1], FLOWS_MAX), warm = number(argv[2], 60000);
-	unsigned long ms = number(argv[3], 600000), cpus = number(argv[4], 1024), i;
+	unsigned long ms = number(argv[3], 600000), cpus = number(argv[4], 1024);
+	unsigned long first = number(argv[5], 1024), i;
 	static struct reader readers[FLOWS_MAX];
 	int fd = bound(SOCK_STREAM, argv[0]);
 	uint64_t bytes, ns;
@@ -202,7 +203,7 @@ static int receive(char **argv)
 		readers[i].fd = accept(fd, NULL, NULL);
 		if (readers[i].fd < 0)
 			die("accept");
-		readers[i].cpu = cpus ? (int)(i % cpus) : -1;
+		readers[i].cpu = cpus ? (int)((first + i) % cpus) : -1;
 		if (pthread_create(&readers[i].thread, NULL, reader, &readers[i]))
 			die("pthread_create");
 	}
@@ -299,7 +300,7 @@ int main(int argc, char **argv)
 		int args;
 		int (*run)(char **argv);
 	} commands[] = {
-		{ "gso", 4, gso },	 { "send", 4, send_tcp }, { "receive", 5, receive },
+		{ "gso", 4, gso },	 { "send", 4, send_tcp }, { "receive", 6, receive },
 		{ "probe", 4, probe }, { "reflect", 2, reflect },
 	};
 	size_t i;
@@ -309,7 +310,7 @@ int main(int argc, char **argv)
 			return commands[i].run(argv + 2);
 	fputs("traffic gso ADDRESS PORT SEGMENT CPU\n"
 	      "traffic send ADDRESS PORT WRITE CPU\n"
-	      "traffic receive PORT FLOWS WARM MS PIN\n"
+	      "traffic receive PORT FLOWS WARM MS PIN FIRST\n"
 	      "traffic probe ADDRESS PORT COUNT US\n"
 	      "traffic reflect PORT COUNT\n", stderr);
 	return 2;
