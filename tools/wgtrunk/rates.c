@@ -154,6 +154,17 @@ const char *age_text(int64_t seconds, char *text)
 	return text;
 }
 
+const char *handshake_text(const struct found_lane *lane, char *text)
+{
+	int64_t last = 0;
+	unsigned int i;
+
+	for (i = 0; i < lane->tunnel.count; i++)
+		if (lane->tunnel.peers[i].handshake > last)
+			last = lane->tunnel.peers[i].handshake;
+	return last ? age_text(time(NULL) - last, text) : "never";
+}
+
 /* Fields of a line, as proc(5) has them. */
 enum field { USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, STEAL, FIELDS };
 

@@ -91,6 +91,9 @@ void rate_add(struct rate *sum, const struct rate *rate);
 /* rate_text() - three digits and a letter, e.g. 0, 12, 9.41G, into @text; returns it. */
 const char *rate_text(double rate, char *text);
 
+/* handshake_text() - how long ago a lane's last one was, of any peer, into @text; returns it, or "never". */
+const char *handshake_text(const struct found_lane *lane, char *text);
+
 /* age_text() - of so many seconds, e.g. 59s, 12m, 3h, 20d, into @text; returns it. */
 const char *age_text(int64_t seconds, char *text);
 

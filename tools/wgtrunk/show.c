@@ -60,11 +60,6 @@ static const struct peer *peer_of(const struct found_lane *lane)
 	return lane->tunnel.count ? &lane->tunnel.peers[0] : NULL;
 }
 
-static bool in_trunk(const struct found *found, const struct found_lane *lane)
-{
-	return lane->ours && found->link.index && lane->link.master == found->link.index;
-}
-
 static unsigned int count_lanes(const struct found *found, unsigned int *active)
 {
 	unsigned int i, lanes = 0;
@@ -77,11 +72,6 @@ static unsigned int count_lanes(const struct found *found, unsigned int *active)
 		*active += found->lane[i].place.active && found->lane[i].link.up;
 	}
 	return lanes;
-}
-
-static const char *choice_text(const struct found *found)
-{
-	return found->link.choice == WG_TRUNK_CHOICE_HASH ? "hash" : "cpu";
 }
 
 /* By the interface that the first lane's far end is reached by. */
@@ -133,9 +123,7 @@ static void show_lane(const struct seen *seen, unsigned int number)
 	if (lane->place.home >= 0)
 		snprintf(home, sizeof(home), "%d", lane->place.home);
 	printf("  %-15s %4s  %-6s %9s %7s %7s %11llu %9llu  %s\n", lane->link.name, home,
-	       !lane->link.up ? "down" : !in_trunk(&seen->found, lane) ? "apart" :
-	       lane->place.active ? "active" : "spare",
-	       peer && peer->handshake ? age_text(time(NULL) - peer->handshake, age) : "never",
+	       lane_state(&seen->found, lane), handshake_text(lane, age),
 	       rate_text(rate.rx_bits, rx), rate_text(rate.tx_bits, tx),
 	       (unsigned long long)counted->handed_over, (unsigned long long)counted->drops,
 	       peer ? endpoint_text(&peer->endpoint, endpoint) : "");
@@ -147,8 +135,7 @@ static void show_trunk(struct kernel *kernel, const struct seen *seen)
 	unsigned int i, active, lanes = count_lanes(found, &active);
 
 	printf("trunk %s: %s, %u of %u lanes send, chosen by %s, MTU %u\n", found->name,
-	       !found->link.up ? "down" : found->link.carrier ? "up" : "no carrier", active, lanes,
-	       found->link.choice == WG_TRUNK_CHOICE_HASH ? "hash" : "CPU", found->link.mtu);
+	       found_state(found), active, lanes, choice_text(found->link.choice), found->link.mtu);
 	show_addresses(found);
 	printf("  receive steering: %s\n", steering_text(steering_of(kernel, found)));
 	printf("  %-15s %4s  %-6s %9s %7s %7s %11s %9s  %s\n", "lane", "CPU", "", "handshake",
@@ -283,7 +270,7 @@ static json_t *json_trunk(struct kernel *kernel, const struct seen *seen)
 	}
 	return json_pack("{s:s, s:b, s:b, s:s, s:i, s:i, s:s, s:o, s:o, s:o}", "name", found->name,
 			 "up", found->link.up, "carrier", found->link.carrier, "choice",
-			 choice_text(found), "mtu", (int)found->link.mtu, "active", (int)active,
+			 choice_text(found->link.choice), "mtu", (int)found->link.mtu, "active", (int)active,
 			 "steering", steering_text(steering_of(kernel, found)), "addresses",
 			 json_prefixes(&found->addresses), "routes", routes, "lanes", lanes);
 }

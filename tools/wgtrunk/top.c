@@ -270,27 +270,6 @@ static int lane_bar_width(const struct screen *screen)
 	return bar_width(name_width(screen) + 14 + 51);
 }
 
-static const char *state_of(const struct found *found, const struct found_lane *lane)
-{
-	if (!lane->link.up)
-		return "down";
-	if (lane->link.master != found->link.index)
-		return "apart";
-	return lane->place.active ? "active" : "spare";
-}
-
-/* Of the peer that was heard of last; there should be one only. */
-static const char *handshake_of(const struct found_lane *lane, char *text)
-{
-	int64_t last = 0;
-	unsigned int i;
-
-	for (i = 0; i < lane->tunnel.count; i++)
-		if (lane->tunnel.peers[i].handshake > last)
-			last = lane->tunnel.peers[i].handshake;
-	return last ? age_text(time(NULL) - last, text) : "never";
-}
-
 static void put_rates(const struct rate *rate, bool known)
 {
 	char rx[RATE_TEXT], tx[RATE_TEXT], rx_packets[RATE_TEXT], tx_packets[RATE_TEXT];
@@ -321,27 +300,15 @@ static void put_lane(struct screen *screen, const struct shown *shown, unsigned 
 		put_format("%5s", "-");
 	else
 		put_format("%5d", lane->place.home);
-	put_format(" %-6s ", state_of(&shown->found, lane));
+	put_format(" %-6s ", lane_state(&shown->found, lane));
 	put_bar(lane_bar_width(screen), parts, 2);
 	put_rates(&rate, known);
-	put_format(" %6s", handshake_of(lane, age));
+	put_format(" %6s", handshake_text(lane, age));
 	if (rate.drops > 0)
 		attron(A_BOLD);
 	put_format(" %6s %6s", known ? rate_text(rate.handed_over, over) : "-",
 		   known ? rate_text(rate.drops, drops) : "-");
 	attroff(A_BOLD);
-}
-
-static const char *choice_of(const struct shown *shown)
-{
-	switch (shown->found.link.choice) {
-	case WG_TRUNK_CHOICE_CPU:
-		return "cpu";
-	case WG_TRUNK_CHOICE_HASH:
-		return "hash";
-	default:
-		return "unknown";
-	}
 }
 
 static void put_trunk_head(struct screen *screen, const struct shown *shown)
@@ -359,9 +326,8 @@ static void put_trunk_head(struct screen *screen, const struct shown *shown)
 		rate_add(&sum, &rate);
 	}
 	text = xprintf("%s: %s, %u lane%s, %u active, choice %s, received %s bit/s, sent %s bit/s",
-		       shown->name, !shown->found.link.up ? "down" :
-		       shown->found.link.carrier ? "up" : "no carrier",
-		       lanes, lanes == 1 ? "" : "s", active, choice_of(shown),
+		       shown->name, found_state(&shown->found), lanes, lanes == 1 ? "" : "s", active,
+		       choice_text(shown->found.link.choice),
 		       rate_text(sum.rx_bits, rx), rate_text(sum.tx_bits, tx));
 	put_line(screen, A_BOLD, text);
 	free(text);
