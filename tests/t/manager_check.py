@@ -8,6 +8,7 @@ Where a test's name has "(fake ethtool)", tests/tools/fake-ethtool.c stands for
 a NIC with queues, a receive hash and flow rules, which the VM does not have.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -364,6 +365,141 @@ def _():
     a.must("down", fake=nic)
     b.must("down")
     assert nic.read() == text, nic.read()
+
+
+class South:
+    """Another trunk of A, by the same NIC; nobody is at its far end."""
+
+    def __init__(self):
+        self.conf = f"{folder}/south.conf"
+        sh(f"cd {folder} && rm -f south.key far.key && wgtrunk keygen south -n 2 -o south.key && wgtrunk keygen far -n 2 -o far.key >far.pub")
+        with open(self.conf, "w") as file:
+            file.write(f"[Trunk]\nLanes = 2\nListenPort = 6000\nKeyFile = south.key\nPrefixes = 10.3.0.0/16\n"
+                       f"[Site]\nEndpoint = 192.168.1.2:6000\nKeysFile = far.pub\nPrefixes = 10.4.0.0/16\n"
+                       f"PersistentKeepalive = off\n")
+
+    def must(self, command, fake):
+        said = a.ns.run(f"{fake.environment()} wgtrunk {command} {self.conf} 2>&1; echo status $?")
+        assert said.endswith("status 0\n"), f"{command}: {said}"
+        return said
+
+
+def rules_of(nic, port, lanes):
+    """Families and ports that it has rules for, of those of a trunk."""
+    found = re.findall(r"^rule \d+ (udp[46]) (\d+) ", nic.read(), re.M)
+    return sorted((family, int(number)) for family, number in found if port <= int(number) < port + lanes)
+
+
+def all_rules(port, lanes):
+    return sorted((family, port + i) for family in ("udp4", "udp6") for i in range(lanes))
+
+
+@suite.test("(fake ethtool) two trunks over one NIC: each takes back its own, the last one the hash")
+def _():
+    south = South()
+    suite.defer(up)
+    for first in ("west", "south"):
+        text = "rings 2 2\nrss udp4 30\nrss udp6 30\nrules 32\n" + FEATURES
+        nic = FakeNic(text)
+        down()
+        a.tool("up", fake=nic)
+        south.must("up", nic)
+        # Again, over what is there.
+        a.tool("reload", fake=nic)
+        assert rules_of(nic, PORT, LANES) == all_rules(PORT, LANES) and rules_of(nic, 6000, 2) == all_rules(6000, 2), nic.read()
+        stays = all_rules(6000, 2) if first == "west" else []
+        if first == "west":
+            a.must("down", fake=nic)
+        else:
+            south.must("down", nic)
+        assert rules_of(nic, 6000, 2) == stays, nic.read()
+        assert rules_of(nic, PORT, LANES) == ([] if first == "west" else all_rules(PORT, LANES)), nic.read()
+        assert "rss udp4 f0" in nic.read() and "rss udp6 f0" in nic.read(), f"the other one's hash is gone\n{nic.read()}"
+        if first == "west":
+            south.must("down", nic)
+        else:
+            a.must("down", fake=nic)
+        assert nic.read() == text, nic.read()
+
+
+@suite.test("(fake ethtool) two trunks at the same time over one NIC: neither undoes what the other does")
+def _():
+    south = South()
+    suite.defer(up)
+    down()
+    text = "rings 2 2\nrss udp4 30\nrss udp6 30\nrules 32\n" + FEATURES
+    for _ in range(3):
+        nic = FakeNic(text)
+        errors = []
+
+        def both(command):
+            def work(function):
+                try:
+                    function()
+                except Exception as error:
+                    errors.append(error)
+            threads = [threading.Thread(target=work, args=(function,))
+                       for function in (lambda: a.must(command, fake=nic), lambda: south.must(command, nic))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert not errors, errors
+        both("up")
+        assert rules_of(nic, PORT, LANES) == all_rules(PORT, LANES) and rules_of(nic, 6000, 2) == all_rules(6000, 2), nic.read()
+        both("down")
+        assert nic.read() == text, nic.read()
+
+
+@suite.test("(fake ethtool) up waits for another trunk that changes the NIC, and says so")
+def _():
+    suite.defer(up)
+    down()
+    nic = FakeNic("rings 2 2\nrss udp4 30\nrss udp6 30\nrules 16\n" + FEATURES)
+    said = []
+    inode = a.ns.run("stat -L -c %i /proc/self/ns/net").strip()
+    with open(f"/run/wgtrunk/nic.eth0.{inode}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("wgtrunk for south, process 4711\n")
+        lock.flush()
+        thread = threading.Thread(target=lambda: said.append(a.must("up", fake=nic)))
+        thread.start()
+        wait_until(lambda: a.ns.run("ip link show west up", check=False), 10, "the trunk")
+        thread.join(12)
+        assert thread.is_alive(), "it did not wait"
+        assert "rss udp4 30" in nic.read() and "\nrule " not in nic.read(), nic.read()
+    thread.join()
+    assert "waiting for wgtrunk for south, process 4711, which is changing eth0" in said[0], said
+    assert "rss udp4 f0" in nic.read() and rules_of(nic, PORT, LANES) == all_rules(PORT, LANES), nic.read()
+    a.must("down", fake=nic)
+
+
+@suite.test("(fake ethtool) what down can't put back, it says, a line each")
+def _():
+    suite.defer(up)
+    text = "rings 2 2\nrss udp4 30\nrss udp6 30\nrules 16\n" + FEATURES
+
+    def said_of(change):
+        nic = FakeNic(text)
+        a.tool("up", fake=nic)
+        change(nic)
+        return a.must("down", fake=nic).splitlines(), nic
+    down()
+    lines, nic = said_of(lambda nic: None)
+    assert not lines and nic.read() == text, lines
+    lines, nic = said_of(lambda nic: nic.write(nic.read() + "refuse rss\n"))
+    assert len(lines) == 2 and all(f"eth0: {family} is still spread by sdfn, and was by sd: it can't be changed" in line
+                                   for family, line in zip(("udp6", "udp4"), lines)), lines
+    lines, nic = said_of(lambda nic: nic.write(nic.read() + "refuse remove\n"))
+    assert len(lines) == 2 * LANES and len(set(lines)) == 2 * LANES, lines
+    assert any(f"eth0: the flow rule for udp4 to port {PORT + 1} can't be removed" in line for line in lines), lines
+    # Those that somebody else has changed are not ours any more.
+    lines, nic = said_of(lambda nic: nic.change("^rss udp4 f0", "rss udp4 b0"))
+    assert len(lines) == 1 and "eth0: udp4 is spread by sdn now, which somebody else has set, and stays; it was sd" in lines[0], lines
+    lines, nic = said_of(lambda nic: nic.change(rf"^(rule \d+ udp6 {PORT}) .*", r"\1 -1"))
+    assert len(lines) == 1 and f"eth0: the flow rule for udp6 to port {PORT} leads elsewhere now, and stays" in lines[0], lines
+    lines, nic = said_of(lambda nic: nic.change("^feature rx-ntuple-filter on", "feature rx-ntuple-filter off"))
+    assert len(lines) == 2 * LANES and all("can't be looked for" in line for line in lines), lines
 
 
 def with_nic(text="rings 2 2\nrss udp4 f0\nrss udp6 f0\nrules 16\n" + FEATURES, cpus=(0, 1)):

@@ -14,6 +14,8 @@
  *		rules 16		size of its table of flow rules
  *		rule 15 udp4 51820 2	place, kind, port, queue (-1: drop)
  *		feature rx-gro off	or on
+ *		refuse rss		its hash can't be changed
+ *		refuse remove		its rules can't be removed
  *
  *	FAKE_ETHTOOL_ROOT	a folder: files in it are opened in place of those of
  *				the same path outside, by fopen() and opendir()
@@ -59,6 +61,7 @@ struct nic {
 	char feature[FEATURES][ETH_GSTRING_LEN];
 	int on[FEATURES];
 	unsigned int features;
+	int refuse_rss, refuse_remove;
 };
 
 static FILE *real_fopen(const char *path, const char *mode)
@@ -95,6 +98,12 @@ static void parse(struct nic *nic, const char *line)
 		nic->on[nic->features++] = !strcmp(state, "on");
 	} else if (sscanf(line, "rules %u", &table) == 1) {
 		nic->table = table;
+	} else if (!strcmp(line, "refuse rss
+")) {
+		nic->refuse_rss = 1;
+	} else if (!strcmp(line, "refuse remove
+")) {
+		nic->refuse_remove = 1;
 	}
 }
 
@@ -129,6 +138,10 @@ static void write_all(const struct nic *nic, FILE *file)
 			kinds[nic->rule[i].udp6], nic->rule[i].port, nic->rule[i].queue);
 	for (i = 0; i < nic->features; i++)
 		fprintf(file, "feature %s %s\n", nic->feature[i], nic->on[i] ? "on" : "off");
+	if (nic->refuse_rss)
+		fputs("refuse rss\n", file);
+	if (nic->refuse_remove)
+		fputs("refuse remove\n", file);
 }
 
 /* As ioctl(): 0, or -1 and errno. */
@@ -210,6 +223,8 @@ static int delete(struct nic *nic, unsigned int location)
 
 	if (!rule)
 		return answer(ENOENT);
+	if (nic->refuse_remove)
+		return answer(EBUSY);
 	*rule = nic->rule[--nic->rules];
 	return store(nic);
 }
@@ -261,7 +276,7 @@ static int flows(struct nic *nic, struct ethtool_rxnfc *request)
 		request->data = nic->hash[udp6];
 		return nic->has_hash[udp6] ? 0 : answer(EOPNOTSUPP);
 	case ETHTOOL_SRXFH:
-		if (!nic->has_hash[udp6])
+		if (!nic->has_hash[udp6] || nic->refuse_rss)
 			return answer(EOPNOTSUPP);
 		nic->hash[udp6] = request->data;
 		return store(nic);

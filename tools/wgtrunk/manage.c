@@ -398,8 +398,7 @@ static void plan_trunk(struct work *work)
 		add(work, do_trunk_alias, 0, NULL, 0, xprintf("mark %s as ours", work->name));
 	if (link->choice != (int)choice)
 		add(work, do_trunk_choice, 0, NULL, choice,
-		    xprintf("%s: choose lanes by %s", work->name,
-			    choice == WG_TRUNK_CHOICE_HASH ? "hash" : "CPU"));
+		    xprintf("%s: choose lanes by %s", work->name, choice_text(choice)));
 }
 
 static bool same_endpoint(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
@@ -689,22 +688,15 @@ static void undo(struct work *work)
 	/* What is left is ours to the next one only while it is remembered. */
 	if (!run_steps(work))
 		return;
-	steer_down(work->state);
+	steer_down(work->name, work->state);
 	run_forget(work->name);
-}
-
-static bool save_state(void *data, json_t *state)
-{
-	struct work *work = data;
-
-	return run_save(work->name, state);
 }
 
 static void steer(struct work *work)
 {
 	if (*work->wanted.nic)
-		steer_up(work->wanted.nic, work->config, work->wanted.home, work->state, save_state,
-			 work);
+		steer_up(work->wanted.nic, work->config, work->wanted.home, work->name,
+			 work->state);
 }
 
 static bool run_up(struct work *work)
@@ -785,7 +777,7 @@ bool manage_down(struct kernel *kernel, const char *name, const struct manner *m
 		good = run_steps(&work);
 	}
 	if (good && !manner->dry) {
-		steer_down(work.state);
+		steer_down(name, work.state);
 		run_forget(name);
 	}
 	end(&work, lock);

@@ -24,11 +24,6 @@ bool mend_reload(struct doctor *doctor, const struct finding *finding)
 	return doctor->reload(doctor->kernel, doctor->asked);
 }
 
-static bool save(void *name, json_t *state)
-{
-	return run_save(name, state);
-}
-
 /* The trunk, as it was looked at, must not be changed by somebody else meanwhile. */
 static bool locked(struct doctor *doctor, const struct finding *finding, mend_function mend)
 {
@@ -53,7 +48,7 @@ static bool steer(struct doctor *doctor, const struct finding *finding)
 		return false;
 	if (!json_object_get(state, "complete"))
 		json_object_set_new(state, "complete", json_true());
-	steer_up(doctor->nic, &config, doctor->homes, state, save, doctor->found.name);
+	steer_up(doctor->nic, &config, doctor->homes, doctor->found.name, state);
 	json_decref(state);
 	return true;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Copyright (C) 2026 The wgtrunk authors */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -38,9 +39,10 @@ static bool wait_for(int lock, const char *name)
 	return true;
 }
 
-int run_lock(const char *name, const char *command)
+/* @file: in our folder; @what: is changed by who has it; @who: that is us. */
+static int lock_file(const char *file, const char *what, const char *who)
 {
-	char *path = path_of(name, "lock");
+	char *path = path_of(file, "lock");
 	int lock = -1;
 
 	if (make_folder())
@@ -50,13 +52,37 @@ int run_lock(const char *name, const char *command)
 	free(path);
 	if (lock < 0)
 		return -1;
-	if (flock(lock, LOCK_EX | LOCK_NB) && !wait_for(lock, name)) {
+	if (flock(lock, LOCK_EX | LOCK_NB) && !wait_for(lock, what)) {
 		close(lock);
 		return -1;
 	}
 	if (ftruncate(lock, 0) ||
-	    dprintf(lock, "wgtrunk %s, process %d\n", command, (int)getpid()) < 0)
+	    dprintf(lock, "wgtrunk %s, process %d\n", who, (int)getpid()) < 0)
 		fail(NULL, 0, "others won't see who holds the lock: %s", strerror(errno));
+	return lock;
+}
+
+int run_lock(const char *name, const char *command)
+{
+	return lock_file(name, name, command);
+}
+
+json_int_t run_namespace(void)
+{
+	struct stat stat_;
+
+	return stat("/proc/self/ns/net", &stat_) ? 0 : (json_int_t)stat_.st_ino;
+}
+
+int run_lock_nic(const char *dev, const char *name)
+{
+	/* Longer than names of trunks can be. */
+	char *file = xprintf("nic.%s.%lld", dev, (long long)run_namespace());
+	char *who = xprintf("for %s", name);
+	int lock = lock_file(file, dev, who);
+
+	free(file);
+	free(who);
 	return lock;
 }
 
@@ -92,6 +118,31 @@ json_t *run_load(const char *name)
 	}
 	free(path);
 	return state;
+}
+
+json_t *run_others(const char *name)
+{
+	char *own = xprintf("%s.json", name), *path;
+	json_t *others = json_array(), *state;
+	DIR *dir = opendir(RUN_FOLDER);
+	struct dirent *entry;
+	size_t length;
+
+	while (dir && (entry = readdir(dir))) {
+		length = strlen(entry->d_name);
+		if (!strcmp(entry->d_name, own) || length < 5 ||
+		    strcmp(entry->d_name + length - 5, ".json"))
+			continue;
+		path = xprintf(RUN_FOLDER "/%s", entry->d_name);
+		state = json_load_file(path, 0, NULL);
+		free(path);
+		if (state)
+			json_array_append_new(others, state);
+	}
+	if (dir)
+		closedir(dir);
+	free(own);
+	return others;
 }
 
 bool run_remembered(const char *name)

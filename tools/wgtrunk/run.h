@@ -22,7 +22,20 @@
  */
 int run_lock(const char *name, const char *command);
 
+/**
+ * run_lock_nic() - be the only one who changes flow rules and hash of a NIC; waits
+ * @dev: the NIC, of this network namespace
+ * @name: of the trunk that does, for whoever waits
+ *
+ * Who has a trunk's lock may take one of these, not the other way round. Return: as
+ * run_lock().
+ */
+int run_lock_nic(const char *dev, const char *name);
+
 void run_unlock(int lock);
+
+/* run_namespace() - a number that this network namespace has and no other one. */
+json_int_t run_namespace(void);
 
 /**
  * run_load() - what was remembered of a trunk
@@ -35,6 +48,14 @@ void run_unlock(int lock);
  *	"settings"	array of host settings; see steer.h
  */
 json_t *run_load(const char *name);
+
+/**
+ * run_others() - what is remembered of all other trunks
+ *
+ * Return: an array of their states, which the caller gives back with json_decref().
+ * Files that can't be read are left out.
+ */
+json_t *run_others(const char *name);
 
 /* run_remembered() - whether there is anything remembered of it. */
 bool run_remembered(const char *name);

@@ -4,12 +4,18 @@
 /*
  * What is remembered, in state["settings"], one object for each change:
  *
- *	{"what": "rss", "dev": "eth0", "family": "udp4", "old": "sd", "new": "sdfn"}
- *	{"what": "rule", "dev": "eth0", "family": "udp4", "port": 51820, "queue": 2,
- *	 "location": 1023}
+ *	{"what": "rss", "dev": "eth0", "namespace": 4026531840, "family": "udp4",
+ *	 "old": "sd", "new": "sdfn"}
+ *	{"what": "rule", "dev": "eth0", "namespace": 4026531840, "family": "udp4",
+ *	 "port": 51820, "queue": 2, "location": 1023}
  *
  * Each is saved before the change is made, a rule then without "location". So one
  * that was not made after all may be there, but none is made that is not.
+ *
+ * Trunks may have a NIC in common. A trunk that finds the hash as another one has set
+ * it remembers the same change as its own, and who goes down while others remember a
+ * change leaves it to them: the last one puts it back. All of this is done, and saved,
+ * under the NIC's lock.
  */
 
 #include <hwloc.h>
@@ -17,6 +23,7 @@
 #include <string.h>
 
 #include "nic.h"
+#include "run.h"
 #include "steer.h"
 #include "sysfile.h"
 #include "util.h"
@@ -32,10 +39,9 @@ struct steer {
 	struct nic_rule *rules;
 	unsigned int rule_count;
 	bool can_rules;
+	const char *name;
 	json_t *state;
 	json_t *settings;
-	bool (*save)(void *data, json_t *state);
-	void *data;
 };
 
 const char *steering_text(enum steering steering)
@@ -184,53 +190,123 @@ static bool is_rule(const json_t *entry, const struct nic_rule *rule)
 
 static bool save(struct steer *steer)
 {
-	return steer->save(steer->data, steer->state);
+	return run_save(steer->name, steer->state);
+}
+
+static bool same(const json_t *a, const json_t *b, const char *key)
+{
+	const json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
+
+	return x == y || json_equal(x, y);
+}
+
+/* What another trunk remembers of the same setting: a new reference, or NULL. */
+static json_t *find_others(const char *name, const json_t *entry)
+{
+	static const char *const keys[] = { "what", "dev", "namespace", "family", "port" };
+	json_t *others = run_others(name), *state, *other, *found = NULL;
+	size_t i, j, key;
+
+	json_array_foreach(others, i, state)
+		json_array_foreach(json_object_get(state, "settings"), j, other) {
+			for (key = 0; key < sizeof(keys) / sizeof(*keys) &&
+				      same(entry, other, keys[key]); key++)
+				;
+			if (!found && key == sizeof(keys) / sizeof(*keys))
+				found = json_incref(other);
+		}
+	json_decref(others);
+	return found;
 }
 
 /* Remove a rule, if it is there and as we made it. */
 static void take_back_rule(const json_t *entry)
 {
-	const char *dev = text_of(entry, "dev");
+	int port = json_integer_value(json_object_get(entry, "port"));
+	const char *dev = text_of(entry, "dev"), *family = text_of(entry, "family");
+	const struct nic_rule *rule = NULL;
 	struct nic_rule *rules;
 	unsigned int count, i;
+	bool other = false;
 
-	nic_rules_read(dev, &rules, &count);
-	for (i = 0; i < count; i++)
-		if (is_rule(entry, &rules[i])) {
-			nic_rule_remove(dev, rules[i].location);
-			break;
-		}
+	if (!nic_rules_read(dev, &rules, &count)) {
+		note("%s: the flow rule for %s to port %d can't be looked for, and stays if it is there",
+		     dev, family, port);
+		return;
+	}
+	for (i = 0; i < count; i++) {
+		if (is_rule(entry, &rules[i]))
+			rule = &rules[i];
+		other |= rules[i].port == (unsigned int)port &&
+			 !strcmp(nic_family_text(rules[i].family), family);
+	}
+	if (rule && !nic_rule_remove(dev, rule->location))
+		note("%s: the flow rule for %s to port %d can't be removed", dev, family, port);
+	else if (!rule && other)
+		note("%s: the flow rule for %s to port %d leads elsewhere now, and stays", dev,
+		     family, port);
 	free(rules);
 }
 
 static void take_back_hash(const json_t *entry)
 {
-	const char *dev = text_of(entry, "dev");
+	const char *dev = text_of(entry, "dev"), *old = text_of(entry, "old");
+	const char *new = text_of(entry, "new");
 	char now[NIC_HASH_TEXT];
 	enum nic_family family;
 
-	if (family_of(entry, &family) && nic_hash_read(dev, family, now) &&
-	    !strcmp(now, text_of(entry, "new")))
-		nic_hash_set(dev, family, text_of(entry, "old"));
+	if (!family_of(entry, &family))
+		return;
+	if (!nic_hash_read(dev, family, now))
+		note("%s: by what %s is spread can't be found out any more; it was %s", dev,
+		     nic_family_text(family), old);
+	else if (!strcmp(now, new) && !nic_hash_set(dev, family, old))
+		note("%s: %s is still spread by %s, and was by %s: it can't be changed", dev,
+		     nic_family_text(family), now, old);
+	else if (strcmp(now, new) && strcmp(now, old))
+		note("%s: %s is spread by %s now, which somebody else has set, and stays; it was %s",
+		     dev, nic_family_text(family), now, old);
 }
 
-static void take_back(const json_t *entry)
+/* The NIC's lock is held. */
+static void take_back(const char *name, const json_t *entry)
 {
-	if (is(entry, "rule", NULL))
+	json_t *others = find_others(name, entry);
+
+	if (!others && is(entry, "rule", NULL))
 		take_back_rule(entry);
-	else if (is(entry, "rss", NULL))
+	else if (!others && is(entry, "rss", NULL))
 		take_back_hash(entry);
+	json_decref(others);
 }
 
-void steer_down(json_t *state)
+/* The same of a NIC that nobody has locked yet; it may be gone, and all that was set with it. */
+static void take_back_elsewhere(const char *name, json_t *state, json_t *settings, size_t i)
+{
+	json_t *entry = json_array_get(settings, i);
+	const char *dev = text_of(entry, "dev");
+	int lock = -1;
+
+	if (json_integer_value(json_object_get(entry, "namespace")) != run_namespace()) {
+		note("%s: what was set there is not put back: it is in another network namespace",
+		     dev);
+	} else if (if_nametoindex(dev)) {
+		lock = run_lock_nic(dev, name);
+		take_back(name, entry);
+	}
+	json_array_remove(settings, i);
+	/* Or another trunk would leave it to this one. */
+	run_save(name, state);
+	run_unlock(lock);
+}
+
+void steer_down(const char *name, json_t *state)
 {
 	json_t *settings = json_object_get(state, "settings");
 	size_t i = json_array_size(settings);
 
-	while (i--) {
-		take_back(json_array_get(settings, i));
-		json_array_remove(settings, i);
-	}
+	while (i--)
+		take_back_elsewhere(name, state, settings, i);
 }
 
 /* --- changes --- */
@@ -260,20 +336,40 @@ static void forget(struct steer *steer, const json_t *entry)
 	save(steer);
 }
 
+/* Ports are in the hash, maybe because another trunk has put them there. */
+static void share_hash(struct steer *steer, json_t *entry, const char *now)
+{
+	json_t *others = find_others(steer->name, entry);
+
+	if (others && !strcmp(text_of(others, "new"), now)) {
+		json_object_set(entry, "old", json_object_get(others, "old"));
+		json_object_set(entry, "new", json_object_get(others, "new"));
+		json_array_append(steer->settings, entry);
+		save(steer);
+	}
+	json_decref(others);
+}
+
 static void set_hash(struct steer *steer, enum nic_family family)
 {
+	json_t *entry = find_hash_entry(steer, family), *fresh = NULL;
 	char now[NIC_HASH_TEXT];
-	json_t *entry;
 
 	/* Over a single queue nothing is spread. */
-	if (nic_rings(steer->dev) == 1 || !nic_hash_read(steer->dev, family, now) ||
-	    nic_hash_has_ports(now))
+	if (nic_rings(steer->dev) == 1 || !nic_hash_read(steer->dev, family, now))
 		return;
-	entry = find_hash_entry(steer, family);
-	if (!entry) {
-		entry = json_pack("{ssssss}", "what", "rss", "dev", steer->dev, "family",
-				  nic_family_text(family));
-		json_array_append_new(steer->settings, entry);
+	if (!entry)
+		fresh = json_pack("{sssssIss}", "what", "rss", "dev", steer->dev, "namespace",
+				  run_namespace(), "family", nic_family_text(family));
+	if (nic_hash_has_ports(now)) {
+		if (fresh)
+			share_hash(steer, fresh, now);
+		json_decref(fresh);
+		return;
+	}
+	if (fresh) {
+		json_array_append_new(steer->settings, fresh);
+		entry = fresh;
 	}
 	/* Somebody may have changed it since: what is there now is theirs. */
 	json_object_set_new(entry, "old", json_string(now));
@@ -310,7 +406,23 @@ static bool is_wanted(const struct steer *steer, const json_t *entry)
 	       steer->queues[queue].cpu == steer->homes[port - steer->port];
 }
 
-/* Rules of lanes that are gone or have moved, and all that was done to another NIC. */
+static bool is_here(const struct steer *steer, const json_t *entry)
+{
+	return !strcmp(text_of(entry, "dev"), steer->dev) &&
+	       json_integer_value(json_object_get(entry, "namespace")) == run_namespace();
+}
+
+/* All that was done to another NIC. Locks that one, so this one is not locked yet. */
+static void take_back_all_elsewhere(struct steer *steer)
+{
+	size_t i = json_array_size(steer->settings);
+
+	while (i--)
+		if (!is_here(steer, json_array_get(steer->settings, i)))
+			take_back_elsewhere(steer->name, steer->state, steer->settings, i);
+}
+
+/* Rules of lanes that are gone or have moved. */
 static void take_back_old(struct steer *steer)
 {
 	size_t i = json_array_size(steer->settings), before = i;
@@ -318,9 +430,9 @@ static void take_back_old(struct steer *steer)
 
 	while (i--) {
 		entry = json_array_get(steer->settings, i);
-		if (is(entry, "rss", steer->dev) || is_wanted(steer, entry))
+		if (is(entry, "rss", NULL) || is_wanted(steer, entry))
 			continue;
-		take_back(entry);
+		take_back(steer->name, entry);
 		json_array_remove(steer->settings, i);
 	}
 	if (json_array_size(steer->settings) != before)
@@ -346,9 +458,10 @@ static void add_rule(struct steer *steer, enum nic_family family, unsigned int l
 	if (entry)
 		json_object_del(entry, "location");
 	else
-		json_array_append_new(steer->settings, entry = json_pack("{sssssssi}",
-				      "what", "rule", "dev", steer->dev, "family",
-				      nic_family_text(family), "port", (int)rule.port));
+		json_array_append_new(steer->settings, entry = json_pack("{sssssIsssi}",
+				      "what", "rule", "dev", steer->dev, "namespace",
+				      run_namespace(), "family", nic_family_text(family), "port",
+				      (int)rule.port));
 	json_object_set_new(entry, "queue", json_integer(rule.queue));
 	if (!save(steer) || !nic_rule_add(steer->dev, &rule)) {
 		forget(steer, entry);
@@ -374,39 +487,40 @@ static void add_rules(struct steer *steer)
 			add_rule(steer, family, lane);
 }
 
-enum steering steer_up(const char *dev, const struct config *config, const int *homes,
-		       json_t *state, bool (*save_state)(void *data, json_t *state), void *data)
+void steer_up(const char *dev, const struct config *config, const int *homes, const char *name,
+	      json_t *state)
 {
 	struct steer steer = {
 		.port = config->trunk.port,
 		.lanes = config->trunk.lanes,
 		.homes = homes,
+		.name = name,
 		.state = state,
 		.settings = json_object_get(state, "settings"),
-		.save = save_state,
-		.data = data,
 	};
-	enum steering steering;
 	enum nic_family family;
+	int lock;
 
 	if (!dev)
-		return STEERING_NONE;
+		return;
 	if (!steer.settings) {
 		steer.settings = json_array();
 		json_object_set_new(state, "settings", steer.settings);
 	}
+	nic_below(dev, steer.dev);
+	take_back_all_elsewhere(&steer);
+	lock = run_lock_nic(steer.dev, name);
+	if (lock < 0)
+		return;
 	look(&steer, dev);
 	for (family = 0; family < NIC_FAMILIES; family++)
 		set_hash(&steer, family);
 	take_back_old(&steer);
 	read_rules_again(&steer);
-	if (steer.can_rules) {
+	if (steer.can_rules)
 		add_rules(&steer);
-		read_rules_again(&steer);
-	}
-	steering = judge(&steer);
 	look_away(&steer);
-	return steering;
+	run_unlock(lock);
 }
 
 /* --- home CPUs --- */

@@ -28,18 +28,24 @@ const char *steering_text(enum steering steering);
  * @dev: the underlay NIC, or NULL where there is no route yet
  * @config: whose lanes have ports from config->trunk.port on
  * @homes: home CPU of each of config->trunk.lanes lanes, or -1
- * @state: see run_load(); each change is put there, by @save, before it is made
- * @save: remembers @state
- * @data: for @save
+ * @name: of the trunk, whose lock is held
+ * @state: see run_load(); each change is put there, and saved, before it is made
  *
  * What was there for lanes that are no more is taken away. A NIC that can do nothing
- * of it is no error. Return: how well it is steered now.
+ * of it is no error.
  */
-enum steering steer_up(const char *dev, const struct config *config, const int *homes,
-		       json_t *state, bool (*save)(void *data, json_t *state), void *data);
+void steer_up(const char *dev, const struct config *config, const int *homes, const char *name,
+	      json_t *state);
 
-/* steer_down() - put back what is remembered, where it still is as it was set. */
-void steer_down(json_t *state);
+/**
+ * steer_down() - put back what is remembered of a trunk
+ * @name: its name; its lock is held
+ * @state: see run_load(); has no settings afterwards, and is saved
+ *
+ * What another trunk relies on, too, stays until that goes down. What can't be put
+ * back, or was changed by somebody else, is said.
+ */
+void steer_down(const char *name, json_t *state);
 
 /* steer_now() - how it is, changing nothing. */
 enum steering steer_now(const char *dev, unsigned int port, unsigned int lanes, const int *homes);
