@@ -537,6 +537,28 @@ def _():
     mends("flow rules, which are off", fake=nic, command="ethtool -K eth0 ntuple on")
 
 
+@suite.test("(fake ethtool) check --fix looks again at a rule once nobody else changes the trunk")
+def _():
+    nic = with_nic()
+    home = a.homes()[1]
+    nic.change(rf"^(rule \d+ udp4 {PORT + 1}) .*", rf"\1 {1 - home}")
+    place = re.search(rf"^rule (\d+) udp4 {PORT + 1} ", nic.read(), re.M)[1]
+    said = []
+    with open("/run/wgtrunk/west.lock", "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=lambda: said.append(a.tool("check", "--fix", fake=nic)))
+        thread.start()
+        thread.join(10)
+        assert thread.is_alive(), "it did not wait"
+        assert re.search(rf"^rule {place} udp4 {PORT + 1} {1 - home}$", nic.read(), re.M), f"changed meanwhile\n{nic.read()}"
+        # Somebody mends it, and has another rule in its place.
+        nic.change(rf"^rule {place} udp4 {PORT + 1} .*", f"rule {place} udp4 9999 0\nrule 0 udp4 {PORT + 1} {home}")
+    thread.join()
+    assert re.search(rf"^rule {place} udp4 9999 0$", nic.read(), re.M), f"it took another rule\n{said}\n{nic.read()}"
+    assert re.search(rf"^rule 0 udp4 {PORT + 1} {home}$", nic.read(), re.M), nic.read()
+    nic.change(rf"^rule {place} udp4 9999 0\n", "")
+
+
 @suite.test("(fake ethtool) fewer queues than lanes' CPUs, where there could be more")
 def _():
     nic = with_nic()

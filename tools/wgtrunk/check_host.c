@@ -402,6 +402,7 @@ static void report_rule(struct doctor *doctor, const struct nic_rule *rule, int 
 		  rule->location, doctor->asked);
 	strcpy(finding->dev, doctor->base);
 	finding->number = rule->location;
+	finding->key = nic_rule_text(rule);
 }
 
 /* Lanes of @family: a rule that leads elsewhere, or none, though there is a queue for it. */

@@ -26,7 +26,7 @@ typedef bool (*mend_function)(struct doctor *doctor, const struct finding *findi
  * @command: mends it, for whoever reads this; or NULL
  * @mend: does what @command does; NULL where `--fix` leaves it alone
  * @dev: interface that is mended
- * @key: switch, or path of a file
+ * @key: switch, path of a file, or what a flow rule does
  * @number: MTU, CPU, and so on; what is written to a file
  */
 struct finding {
@@ -104,7 +104,7 @@ const char *address_text(const struct sockaddr_storage *address, char *text);
  *
  *	mend_reload()	the configuration
  *	mend_steering()	hash and flow rules, as `up` does
- *	mend_rule()	@dev: the flow rule at @number is removed first
+ *	mend_rule()	@dev: the flow rule at @number is removed first, if it is still @key
  *	mend_feature()	@dev: its feature @key is switched on
  *	mend_private()	@dev: its private flag @key is
  *	mend_channels()	@dev: it gets @number queues

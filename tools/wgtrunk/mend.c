@@ -58,11 +58,41 @@ bool mend_steering(struct doctor *doctor, const struct finding *finding)
 	return locked(doctor, finding, steer);
 }
 
+/* The rule in its place, if it is still the one that was found. */
+static bool remove_rule(const struct finding *finding)
+{
+	struct nic_rule *rules;
+	unsigned int count, i;
+	bool good = false;
+	char *text;
+
+	nic_rules_read(finding->dev, &rules, &count);
+	for (i = 0; i < count && rules[i].location != finding->number; i++)
+		;
+	text = i < count ? nic_rule_text(&rules[i]) : NULL;
+	if (!text || strcmp(text, finding->key))
+		fail(finding->dev, 0, "rule %ld was changed meanwhile", finding->number);
+	else if (!nic_rule_remove(finding->dev, finding->number))
+		fail(finding->dev, 0, "rule %ld can't be removed", finding->number);
+	else
+		good = true;
+	free(text);
+	free(rules);
+	return good;
+}
+
+static bool replace_rule(struct doctor *doctor, const struct finding *finding)
+{
+	int lock = run_lock_nic(finding->dev, doctor->found.name);
+	bool good = lock >= 0 && remove_rule(finding);
+
+	run_unlock(lock);
+	return good && steer(doctor, finding);
+}
+
 bool mend_rule(struct doctor *doctor, const struct finding *finding)
 {
-	if (!nic_rule_remove(finding->dev, finding->number))
-		return fail(finding->dev, 0, "rule %ld can't be removed", finding->number);
-	return mend_steering(doctor, finding);
+	return locked(doctor, finding, replace_rule);
 }
 
 bool mend_feature(struct doctor *doctor, const struct finding *finding)

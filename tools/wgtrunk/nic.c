@@ -399,6 +399,12 @@ bool nic_rules_read(const char *dev, struct nic_rule **rules, unsigned int *coun
 	return true;
 }
 
+char *nic_rule_text(const struct nic_rule *rule)
+{
+	return xprintf("%s %u %llu", nic_family_text(rule->family), rule->port,
+		       (unsigned long long)rule->queue);
+}
+
 /* The last free place: rules of others that come before it stay before ours. */
 static uint32_t free_location(const char *dev)
 {

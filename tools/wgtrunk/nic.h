@@ -113,6 +113,9 @@ struct nic_rule {
  */
 bool nic_rules_read(const char *dev, struct nic_rule **rules, unsigned int *count);
 
+/* nic_rule_text() - what it does, wherever it is; freed by the caller. */
+char *nic_rule_text(const struct nic_rule *rule);
+
 /* nic_rule_add() - sets @rule->location. Return: whether the NIC takes it; there is no message. */
 bool nic_rule_add(const char *dev, struct nic_rule *rule);
 
