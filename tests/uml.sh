@@ -3,11 +3,13 @@
 # Copyright (C) 2026 The wgtrunk authors
 #
 # uml.sh [--in-tree] [planted] [suite] [faults] [own [NAME...]]
+# uml.sh churn [ROUNDS]
 #
 # Tests in debug user-mode Linux (TAP): that it finds what it is there to find
 # (planted), the in-tree suite (suite), failing allocations (faults), and our
 # own tests, those of tests/t, or some of them (own). By default all. Against
 # our module, or with --in-tree the kernel's own. Logs go to build/log/uml.
+# Of these tests, churn is one of the own ones, for so many rounds.
 
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -182,13 +184,26 @@ test_faults()
 	run_tap faults tests/uml-faults.sh --faults 20
 }
 
+# Some two seconds a round, several where the machine has other things to do.
+test_churn()
+{
+	run_tap churn.py tests/t/churn.py --timeout $((300 + 6 * rounds)) --env "ROUNDS=$rounds"
+	grep '^# [0-9]* rounds' "$logs/own-churn.py$variant" | tail -n 1 || :
+}
+
 variant=
 tests=()
 own=()
+rounds=1000
 while (($#)); do
 	case $1 in
 	--in-tree) variant=-in-tree ;;
 	planted | suite | faults) tests+=("$1") ;;
+	churn)
+		tests+=(churn)
+		rounds=${2:-$rounds}
+		break
+		;;
 	own)
 		tests+=(own)
 		shift

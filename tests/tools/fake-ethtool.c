@@ -98,11 +98,9 @@ static void parse(struct nic *nic, const char *line)
 		nic->on[nic->features++] = !strcmp(state, "on");
 	} else if (sscanf(line, "rules %u", &table) == 1) {
 		nic->table = table;
-	} else if (!strcmp(line, "refuse rss
-")) {
+	} else if (!strcmp(line, "refuse rss\n")) {
 		nic->refuse_rss = 1;
-	} else if (!strcmp(line, "refuse remove
-")) {
+	} else if (!strcmp(line, "refuse remove\n")) {
 		nic->refuse_remove = 1;
 	}
 }
