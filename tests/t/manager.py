@@ -8,7 +8,10 @@ import json
 import os
 import random
 import re
+import signal
 import socket
+import statistics
+import struct
 import subprocess
 import sys
 import threading
@@ -286,31 +289,103 @@ def _():
     assert [lane["listen_port"] for lane in a.lanes()] == [51830 + i for i in range(LANES)]
 
 
-class Stream:
-    """Numbered datagrams from A to B, ten flows of a thousand a second each, while `with` lasts."""
+# Packets a second that the probes have to have really sent; where machines are emulated, as many as there are.
+RATE = int(os.environ.get("WGTRUNK_RATE", 0))
 
-    FLOWS, GAP = 10, 1000
+
+class Stream:
+    """Numbered datagrams from A to B, while `with` lasts: 40 flows, RATE or nominally 10000 in all a second.
+
+    Flows differ in their datagrams' sizes, so that on the wire, where all is encrypted, it can be seen which lane each one takes.
+    """
+
+    FLOWS, SIZE, STEP, PORT = 40, 100, 16, 8888
     PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tools/bin/stream")
+
+    def __init__(self):
+        self.gap = self.FLOWS * 1000000 // (RATE or 10000)
 
     def start(self, site, *arguments):
         return subprocess.Popen(["ip", "netns", "exec", site.ns.name, self.PROGRAM, *map(str, arguments)],
                                 stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
-        self.receiver = self.start(b, "receive", 8888, self.FLOWS, 1500)
-        wait_until(lambda: ":8888" in b.ns.run("ss -Hlun"), 10, "the receiver")
-        self.sender = self.start(a, "send", b.address, 8888, self.FLOWS, 1 << 20, 100, self.GAP, 0)
+        for site in (a, b):
+            # Whichever CPU sends, one receives all of the wire: else that alone would put packets out of order.
+            site.ns.run("for q in /sys/class/net/eth0/queues/rx-*/rps_cpus; do echo 1 >$q; done")
+        # A CPU of this machine may be away for a while, as may be its host's.
+        sh("echo 100000 >/proc/sys/net/core/netdev_max_backlog")
+        self.receiver = self.start(b, "receive", self.PORT, self.FLOWS, 1500)
+        wait_until(lambda: f":{self.PORT}" in b.ns.run("ss -Hlun"), 10, "the receiver")
+        self.sender = self.start(a, "send", b.address, self.PORT, self.FLOWS, 0, f"{self.SIZE}+{self.STEP}", f"={self.gap}" if RATE else self.gap, 0)
         self.began = time.monotonic()
+        self.moved, self.late_moved, self.where, self.late_then = 0, 0, self.lanes(), self.report()
         return self
+
+    def lanes(self):
+        """{flow: lane}, by the wire; what TCP sends may have such a size, too, but not most of it."""
+        seen, end = {flow: [] for flow in range(self.FLOWS)}, time.monotonic() + 20
+        with b.ns.sniffer("eth0", 0x0800) as sniffer:
+            while (least := min(map(len, seen.values()))) < 7:
+                assert time.monotonic() < end, f"only {least} packets of a flow seen"
+                packet = sniffer.recv(2000)[14:]
+                source, port, length = struct.unpack(">HHH", packet[20:26])
+                if packet[9] != socket.IPPROTO_UDP or packet[12:16] != socket.inet_aton("192.168.1.1") or packet[28] != 4:
+                    continue
+                # UDP's header, WireGuard's and its tag are 40 bytes; inside, IP's and UDP's are 28, and then a multiple of 16.
+                flow, rest = divmod(length - 40 - (self.SIZE + 28 + 15) // 16 * 16, self.STEP)
+                if not rest and 0 <= flow < self.FLOWS:
+                    seen[flow].append(port - 51820)
+        return {flow: statistics.mode(lanes) for flow, lanes in seen.items()}
+
+    def report(self):
+        """{flow: late} so far."""
+        self.receiver.send_signal(signal.SIGUSR1)
+        late = {}
+        while not (line := self.receiver.stdout.readline()).startswith("all "):
+            assert line, "the receiver ended"
+            if line.startswith("flow "):
+                late[int(line.split()[1][:-1])] = int(re.search(r"late (\d+)", line)[1])
+        return late
+
+    def step(self, what):
+        """Since the last one: returns ({flow: lane} before, and now). None was late but of flows that moved."""
+        time.sleep(0.3)
+        before, now, late = self.where, self.lanes(), self.report()
+        for flow in range(self.FLOWS):
+            came_late = late[flow] - self.late_then[flow]
+            if before[flow] == now[flow]:
+                assert not came_late, f"{what}: {came_late} late of flow {flow}, which stayed on lane {now[flow]}"
+            else:
+                self.moved += 1
+                self.late_moved += came_late
+        self.where, self.late_then = now, late
+        return before, now
 
     def __exit__(self, *_):
         self.sender.terminate()
         self.sender.wait()
         self.seconds = time.monotonic() - self.began
-        self.said = self.receiver.communicate(timeout=60)[0]
+        self.said = self.receiver.stdout.read()
+        self.receiver.wait(timeout=60)
         last = self.said.strip().splitlines()[-1]
         self.received, self.lost, self.late = (int(re.search(rf"{what} (\d+)", last)[1]) for what in ("received", "lost", "late"))
-        print(f"# {self.received / self.seconds:.0f} packets/s for {self.seconds:.0f} s, {self.lost} lost, {self.late} late")
+        self.rate = self.received / self.seconds
+        print(f"# {self.rate:.0f} packets/s for {self.seconds:.0f} s, {self.lost} lost; {self.moved} moves of flows, "
+              f"{self.late_moved} late of those, {self.late - self.late_moved} of others; dropped: {self.drops()}")
+
+    def drops(self):
+        """{lane: {counter: value}} of both ends, those that are not 0; and what the receiver had no time for."""
+        found = {f"{site.trunk}.{i}": {what: n for what, n in site.ns.counters(f"{site.trunk}.{i}").items() if "drop" in what and n}
+                 for site in (a, b) for i in range(LANES)}
+        names, values = (line.split() for line in b.ns.run("grep ^Udp: /proc/net/snmp").splitlines())
+        found["receiver"] = {what: int(n) for what, n in zip(names, values) if what == "RcvbufErrors" and int(n)}
+        return {who: counters for who, counters in found.items() if counters}
+
+    def went_well(self):
+        assert self.received and not self.lost, self.said
+        assert self.late == self.late_moved, self.said
+        assert self.rate >= RATE * 0.95, f"{self.rate:.0f} packets/s, not {RATE}"
 
 
 @suite.test("scale 4, 1, 3 under load: nothing is lost, connections stay")
@@ -347,19 +422,38 @@ def _():
             client.send(bytes(2000))
         time.sleep(0.02)
 
+    def changed(what, before, count):
+        """No flow moved that had not to, about as many as had to."""
+        old, now = stream.step(what)
+        moved = [flow for flow in old if old[flow] != now[flow]]
+        if count < before:
+            had_to = [flow for flow in old if old[flow] >= count]
+            assert moved == had_to, f"{what}: {moved} moved, {had_to} had to; {old} {now}"
+        elif count > before:
+            assert all(now[flow] >= before for flow in moved), f"{what}: to lanes that were there; {old} {now}"
+            share = (count - before) / count
+            spread = 4 * (stream.FLOWS * share * (1 - share)) ** 0.5
+            assert abs(len(moved) - stream.FLOWS * share) <= spread, f"{what}: {len(moved)} of {stream.FLOWS} moved, {share:.0%} had to"
+        else:
+            assert not moved, f"{what}: {moved} moved"
+        print(f"# {what}: {len(moved)} of {stream.FLOWS} flows moved")
+
     with Stream() as stream, Background(talk):
+        before = LANES
         for count in (4, 1, 3, 4, 2, 1, 3):
             for site in (a, b):
                 site.tool(f"scale {site.trunk} {count}")
             assert a.active() == list(range(count)), a.active()
-            time.sleep(0.3)
+            changed(f"scale {before} to {count}", before, count)
+            before = count
         a.tool(f"reload {a.path}")
         assert a.active() == list(range(LANES))
+        changed(f"reload {before} to {LANES}", before, LANES)
     for client in clients:
         client.close()
     server.close()
-    assert not broken, broken
-    assert stream.received and not stream.lost, stream.said
+    assert moved[0] and not broken, broken
+    stream.went_well()
     a.refused("scale west 5", "west has only 4 lanes")
 
 
@@ -398,6 +492,7 @@ def _():
         keys[2] = one
         for site in (a, b):
             site.tool(f"scale {site.trunk} 2")
+        stream.step("scale to 2")
         with open(f"{FOLDER}/west.key", "w") as file:
             file.write("\n".join(keys) + "\n")
         theirs = open(f"{FOLDER}/east.pub").read().split()
@@ -407,15 +502,17 @@ def _():
         # One end alone can have no session with it.
         said = a.tool(f"reload {a.path}")
         assert "west.2 has no session" in said, said
+        stream.step("reload of A")
         b.tool(f"reload {b.path}")
+        stream.step("reload of B")
         a.tool(f"reload {a.path}")
-        time.sleep(0.3)
+        stream.step("reload of A again")
     lanes = a.lanes()
     assert [lane["active"] for lane in lanes] == [True] * LANES, lanes
     assert lanes[2]["public_key"] == public and lanes[2]["peer"]["latest_handshake"] >= before[2]
     for i in (0, 1, 3):
         assert lanes[i]["peer"]["latest_handshake"] == before[i], f"lane {i} has another session"
-    assert stream.received and not stream.lost, stream.said
+    stream.went_well()
 
 
 @suite.test("reload: lanes come and go, prefixes, addresses, MTU, choice")

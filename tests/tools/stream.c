@@ -4,17 +4,19 @@
 /*
  * Numbered UDP datagrams, and a receiver that finds each one out of its place.
  *
- *	stream send ADDRESS PORT FLOWS COUNT SIZE GAP MIGRATE
+ *	stream send ADDRESS PORT FLOWS COUNT SIZE[+STEP] [=]GAP MIGRATE
  *	stream receive PORT FLOWS IDLE
  *
  * The sender has one thread and one socket per flow, each sends COUNT datagrams
- * of SIZE bytes, GAP microseconds apart (0: as fast as it can). After every
+ * of SIZE bytes, each flow's STEP (0) bytes larger than those of the one before, GAP microseconds apart (0: as fast as it can; with =: on average,
+ * some at a time, and when it slept for too long, what is due goes at once). After every
  * MIGRATE datagrams (0: never) a thread moves to the next CPU. Datagrams that
  * the kernel refuses are sent again, so that only what it took is numbered. With
  * COUNT 0 they go on for ever, whatever the kernel says.
  *
  * The receiver ends when nothing came for IDLE milliseconds after something did,
- * when nothing came at all for a minute, or when told by SIGTERM. One line per flow, then the sum:
+ * when nothing came at all for a minute, or when told by SIGTERM. One line per flow, then the sum,
+ * at its end and whenever SIGUSR1 asks:
  *
  *	flow 0: received 1000 first 0 last 999 lost 0 late 0 twice 0 corrupt 0
  *
@@ -41,6 +43,8 @@
 #define MAX_FLOWS	64
 #define MAX_COUNT	(1U << 24)
 #define FIRST_WAIT	60000
+#define BATCH		32
+#define BURST_USEC	20000	/* sleeps of senders that keep to an average */
 
 struct datagram {
 	uint32_t flow;
@@ -52,6 +56,7 @@ struct sender {
 	pthread_t thread;
 	const struct addrinfo *to;
 	unsigned int flow, count, size, gap, migrate;
+	int punctual;
 	unsigned long refused;
 };
 
@@ -61,7 +66,7 @@ struct flow {
 	unsigned long received, late, twice, corrupt;
 };
 
-static volatile sig_atomic_t told_to_end;
+static volatile sig_atomic_t told_to_end, asked;
 
 static void die(const char *what)
 {
@@ -101,7 +106,7 @@ static void *send_flow(void *arg)
 {
 	struct sender *me = arg;
 	struct datagram *out = malloc(sizeof(*out));
-	struct timespec gap = { .tv_nsec = me->gap * 1000L };
+	struct timespec gap = { .tv_nsec = me->gap * 1000L }, due;
 	unsigned int i, j;
 	int fd, size = 4 << 20;
 
@@ -112,6 +117,7 @@ static void *send_flow(void *arg)
 	if (connect(fd, me->to->ai_addr, me->to->ai_addrlen))
 		die("connect");
 	out->flow = htonl(me->flow);
+	clock_gettime(CLOCK_MONOTONIC, &due);
 	for (i = 0; i < me->count || !me->count; i++) {
 		if (me->migrate && i % me->migrate == 0)
 			move_to_next_cpu();
@@ -127,8 +133,16 @@ static void *send_flow(void *arg)
 			if (++me->refused > 1000000)
 				die("send, again and again");
 		}
-		if (me->gap)
+		if (me->punctual) {
+			due.tv_nsec += gap.tv_nsec;
+			due.tv_sec += due.tv_nsec / 1000000000;
+			due.tv_nsec %= 1000000000;
+			if (i % (BURST_USEC / (me->gap + 1) + 1))
+				continue;
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
+		} else if (me->gap) {
 			nanosleep(&gap, NULL);
+		}
 	}
 	close(fd);
 	free(out);
@@ -141,7 +155,12 @@ static int send_all(char **argv)
 	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST };
 	unsigned int flows = number(argv[2], MAX_FLOWS), i;
 	unsigned long refused = 0;
+	char *plus = strchr(argv[4], '+');
+	unsigned int step = plus ? number(plus + 1, MAX_SIZE / MAX_FLOWS) : 0;
 	struct addrinfo *to;
+
+	if (plus)
+		*plus = '\0';
 
 	if (getaddrinfo(argv[0], argv[1], &hints, &to)) {
 		fprintf(stderr, "stream: no address %s\n", argv[0]);
@@ -150,7 +169,7 @@ static int send_all(char **argv)
 	for (i = 0; i < flows; i++) {
 		senders[i] = (struct sender) {
 			.to = to, .flow = i, .count = number(argv[3], MAX_COUNT),
-			.size = number(argv[4], MAX_SIZE), .gap = number(argv[5], 900000),
+			.size = number(argv[4], MAX_SIZE - step * MAX_FLOWS) + i * step, .gap = number(argv[5] + (*argv[5] == '='), 900000), .punctual = *argv[5] == '=',
 			.migrate = number(argv[6], MAX_COUNT),
 		};
 		if (senders[i].size < 8)
@@ -166,10 +185,12 @@ static int send_all(char **argv)
 	return 0;
 }
 
-static void end(int signal)
+static void on_signal(int signal)
 {
-	(void)signal;
-	told_to_end = 1;
+	if (signal == SIGTERM)
+		told_to_end = 1;
+	else
+		asked = 1;
 }
 
 static void note(struct flow *flow, const struct datagram *in, unsigned int size, uint32_t id)
@@ -214,20 +235,41 @@ static void report(const char *name, unsigned int which, const struct flow *flow
 	       flow->twice, flow->corrupt);
 }
 
+/* @strange: datagrams that are of no flow. */
+static void report_all(const struct flow *flows, unsigned int count, unsigned long strange)
+{
+	struct flow sum = { .corrupt = strange };
+	unsigned long gone = 0;
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		report("flow", i, &flows[i], lost(&flows[i]));
+		sum.received += flows[i].received;
+		sum.late += flows[i].late;
+		sum.twice += flows[i].twice;
+		sum.corrupt += flows[i].corrupt;
+		gone += lost(&flows[i]);
+	}
+	report("all", count, &sum, gone);
+	fflush(stdout);
+}
+
 static int receive_all(char **argv)
 {
-	static struct flow flows[MAX_FLOWS], sum;
+	static struct flow flows[MAX_FLOWS];
 	struct sockaddr_in6 own = { .sin6_family = AF_INET6 };
-	struct sigaction action = { .sa_handler = end };
+	struct sigaction action = { .sa_handler = on_signal };
 	unsigned int count = number(argv[1], MAX_FLOWS), idle = number(argv[2], 1000000), i;
 	struct timeval poll = { .tv_usec = 50000 };
-	struct datagram *in = malloc(sizeof(*in));
-	int fd, size = 32 << 20, quiet = 0, begun = 0;
-	unsigned long gone = 0;
-	ssize_t got;
+	struct datagram *in = malloc(BATCH * sizeof(*in));
+	struct mmsghdr messages[BATCH] = { };
+	struct iovec places[BATCH];
+	int fd, size = 32 << 20, quiet = 0, begun = 0, got, n;
+	unsigned long strange = 0;
 
 	own.sin6_port = htons(number(argv[0], 65535));
 	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGUSR1, &action, NULL);
 	fd = socket(AF_INET6, SOCK_DGRAM, 0);
 	if (fd < 0 || !in)
 		die("socket");
@@ -240,31 +282,35 @@ static int receive_all(char **argv)
 		if (!flows[i].seen)
 			die("memory");
 	}
+	for (i = 0; i < BATCH; i++) {
+		places[i] = (struct iovec){ &in[i], sizeof(*in) };
+		messages[i].msg_hdr.msg_iov = &places[i];
+		messages[i].msg_hdr.msg_iovlen = 1;
+	}
 	puts("ready");
 	fflush(stdout);
 
 	while (!told_to_end && quiet * 50 < (begun ? (int)idle : FIRST_WAIT)) {
-		got = recv(fd, in, sizeof(*in), 0);
+		if (asked) {
+			asked = 0;
+			report_all(flows, count, strange);
+		}
+		got = recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL);
 		if (got < 0) {
 			quiet++;
 			continue;
 		}
 		quiet = 0;
 		begun = 1;
-		if (got < 8 || ntohl(in->flow) >= count)
-			sum.corrupt++;
-		else
-			note(&flows[ntohl(in->flow)], in, got, ntohl(in->flow));
+		for (n = 0; n < got; n++) {
+			if (messages[n].msg_len < 8 || ntohl(in[n].flow) >= count)
+				strange++;
+			else
+				note(&flows[ntohl(in[n].flow)], &in[n], messages[n].msg_len,
+				     ntohl(in[n].flow));
+		}
 	}
-	for (i = 0; i < count; i++) {
-		report("flow", i, &flows[i], lost(&flows[i]));
-		sum.received += flows[i].received;
-		sum.late += flows[i].late;
-		sum.twice += flows[i].twice;
-		sum.corrupt += flows[i].corrupt;
-		gone += lost(&flows[i]);
-	}
-	report("all", count, &sum, gone);
+	report_all(flows, count, strange);
 	return 0;
 }
 
@@ -274,7 +320,7 @@ int main(int argc, char **argv)
 		return send_all(argv + 2);
 	if (argc == 5 && !strcmp(argv[1], "receive"))
 		return receive_all(argv + 2);
-	fputs("stream send ADDRESS PORT FLOWS COUNT SIZE GAP MIGRATE\n"
+	fputs("stream send ADDRESS PORT FLOWS COUNT SIZE[+STEP] [=]GAP MIGRATE\n"
 	      "stream receive PORT FLOWS IDLE\n", stderr);
 	return 2;
 }
