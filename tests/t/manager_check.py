@@ -427,8 +427,8 @@ def _():
     south = South()
     suite.defer(up)
     down()
-    text = "rings 2 2\nrss udp4 30\nrss udp6 30\nrules 32\n" + FEATURES
-    for _ in range(3):
+    text = "rings 2 2\nrss udp4 30\nrss udp6 30\nrules 32\n" + FEATURES + "slow\n"
+    for _ in range(2):
         nic = FakeNic(text)
         errors = []
 

@@ -16,6 +16,7 @@
  *		feature rx-gro off	or on
  *		refuse rss		its hash can't be changed
  *		refuse remove		its rules can't be removed
+ *		slow			changes take a while: one meanwhile is lost
  *
  *	FAKE_ETHTOOL_ROOT	a folder: files in it are opened in place of those of
  *				the same path outside, by fopen() and opendir()
@@ -61,7 +62,7 @@ struct nic {
 	char feature[FEATURES][ETH_GSTRING_LEN];
 	int on[FEATURES];
 	unsigned int features;
-	int refuse_rss, refuse_remove;
+	int refuse_rss, refuse_remove, slow;
 };
 
 static FILE *real_fopen(const char *path, const char *mode)
@@ -102,6 +103,8 @@ static void parse(struct nic *nic, const char *line)
 		nic->refuse_rss = 1;
 	} else if (!strcmp(line, "refuse remove\n")) {
 		nic->refuse_remove = 1;
+	} else if (!strcmp(line, "slow\n")) {
+		nic->slow = 1;
 	}
 }
 
@@ -140,6 +143,8 @@ static void write_all(const struct nic *nic, FILE *file)
 		fputs("refuse rss\n", file);
 	if (nic->refuse_remove)
 		fputs("refuse remove\n", file);
+	if (nic->slow)
+		fputs("slow\n", file);
 }
 
 /* As ioctl(): 0, or -1 and errno. */
@@ -155,7 +160,9 @@ static int store(const struct nic *nic)
 	char other[4096];
 	FILE *file;
 
-	snprintf(other, sizeof(other), "%s.new", path);
+	if (nic->slow)
+		usleep(100000);
+	snprintf(other, sizeof(other), "%s.new%d", path, (int)getpid());
 	file = real_fopen(other, "we");
 	if (!file)
 		return answer(EIO);
