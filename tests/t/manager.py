@@ -419,7 +419,8 @@ def _():
 
     def talk():
         for client in clients:
-            client.send(bytes(2000))
+            # Larger than what any of the probe's flows sends.
+            client.send(bytes(1300))
         time.sleep(0.02)
 
     def changed(what, before, count):
