@@ -147,16 +147,32 @@ bool wgt_hand_over(struct wgt_cpu *self, struct wgt_device *wg, struct sk_buff_h
 	return true;
 }
 
-/* On the home CPU, in hardirq. Where its NAPI is scheduled already, it polls once more. */
+/* On the home CPU. Where its NAPI is scheduled already, it polls once more. */
+static void schedule_poll(struct wgt_cpu *self)
+{
+	xchg(&self->kicking, 0);
+	if (napi_schedule_prep(&self->napi)) {
+		WRITE_ONCE(self->gro_open, true);
+		__napi_schedule(&self->napi);
+	}
+}
+
+/* In hardirq; with PREEMPT_RT only to have it done in a thread of this CPU. */
 static void kicked(void *data)
 {
 	struct wgt_cpu *self = data;
 
-	xchg(&self->kicking, 0);
-	if (napi_schedule_prep(&self->napi)) {
-		WRITE_ONCE(self->gro_open, true);
-		__napi_schedule_irqoff(&self->napi);
-	}
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		irq_work_queue(&self->rouse);
+	else
+		schedule_poll(self);
+}
+
+static void rouse(struct irq_work *work)
+{
+	local_bh_disable();
+	schedule_poll(container_of(work, struct wgt_cpu, rouse));
+	local_bh_enable();
 }
 
 static void note(struct wgt_settle *settle, struct wgt_device *wg, int amount)
@@ -213,4 +229,11 @@ void wgt_inbox_init(struct wgt_cpu *cpu)
 {
 	init_llist_head(&cpu->inbox);
 	INIT_CSD(&cpu->kick, kicked, cpu);
+	init_irq_work(&cpu->rouse, rouse);
+}
+
+void wgt_inbox_exit(struct wgt_cpu *cpu)
+{
+	if (IS_ENABLED(CONFIG_PREEMPT_RT))
+		irq_work_sync(&cpu->rouse);
 }

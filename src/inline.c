@@ -190,6 +190,7 @@ void wgt_inline_module_exit(void)
 	for_each_possible_cpu(cpu) {
 		struct napi_struct *napi = &per_cpu_ptr(wgt_cpus, cpu)->napi;
 
+		wgt_inbox_exit(per_cpu_ptr(wgt_cpus, cpu));
 		napi_disable(napi);
 		netif_napi_del(napi);
 	}

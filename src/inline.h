@@ -5,6 +5,7 @@
 #ifndef WGT_INLINE_H
 #define WGT_INLINE_H
 
+#include <linux/irq_work.h>
 #include <linux/llist.h>
 #include <linux/netdevice.h>
 #include <linux/percpu.h>
@@ -34,6 +35,7 @@ struct wgt_peer;
  *	it empty kicks
  * @kicking: @kick is under way
  * @kick: the interrupt that schedules @napi for @inbox
+ * @rouse: does so with PREEMPT_RT, where such an interrupt must not raise softirqs
  */
 struct wgt_cpu {
 	struct napi_struct napi;
@@ -51,6 +53,7 @@ struct wgt_cpu {
 	struct llist_head inbox ____cacheline_aligned_in_smp;
 	int kicking;
 	call_single_data_t kick;
+	struct irq_work rouse;
 };
 
 extern struct wgt_cpu __percpu *wgt_cpus;
@@ -151,5 +154,8 @@ void wgt_inbox_settle(const struct wgt_settle *settle);
 
 /* wgt_inbox_init() - of a possible CPU. */
 void wgt_inbox_init(struct wgt_cpu *cpu);
+
+/* wgt_inbox_exit() - same; kicks have come, and none follows. Process context. */
+void wgt_inbox_exit(struct wgt_cpu *cpu);
 
 #endif /* WGT_INLINE_H */
