@@ -145,7 +145,7 @@ def variant_lines(rows):
         for variant in VARIANTS:
             if variant in row.values and row.unit != "share":
                 lines.append([row.cpus, row.wire, row.name, variant] +
-                             [three(row.ratio(trunk, other)) if other else "-" for other in (row.ours(), row.best_in_tree())])
+                             [three(row.ratio(variant, other)) if other else "-" for other in (row.ours(), row.best_in_tree())])
     return lines
 
 
