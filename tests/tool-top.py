@@ -35,7 +35,7 @@ ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="exitcode=99", UBSAN_OPTIONS="exitco
 
 
 def build():
-    sources = [os.path.join(TOOL, name) for name in ("top.c", "rates.c", "util.c")]
+    sources = [os.path.join(TOOL, name) for name in ("top.c", "rates.c", "words.c", "util.c")]
     subprocess.run(
         ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow", "-Werror",
          "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wformat=2", "-O1", "-g",

@@ -65,12 +65,4 @@ bool found_names(struct kernel *kernel, char ***names, unsigned int *count);
 /* lane_name() - NAME.i, into @text of IFNAMSIZ bytes; returns it. */
 const char *lane_name(const char *name, unsigned int lane, char *text);
 
-/* in_trunk() - whether a lane is one of the trunk's, not only by its name. */
-bool in_trunk(const struct found *found, const struct found_lane *lane);
-
-/* found_state(), lane_state(), choice_text() - of a trunk, of a lane, how lanes are chosen: a word or two. */
-const char *found_state(const struct found *found);
-const char *lane_state(const struct found *found, const struct found_lane *lane);
-const char *choice_text(int choice);
-
 #endif /* WGTRUNK_FOUND_H */

@@ -12,6 +12,7 @@
 #include "steer.h"
 #include "util.h"
 #include "wanted.h"
+#include "words.h"
 
 /* Handshakes that both ends begin at once may spoil each other; they are tried again after 5 s. */
 #define SESSION_WAIT_MS	7000

@@ -14,6 +14,7 @@
 #include "show.h"
 #include "steer.h"
 #include "util.h"
+#include "words.h"
 
 /* Between the two looks. */
 #define LOOK_MS		500

@@ -15,6 +15,7 @@
 #include "rates.h"
 #include "top.h"
 #include "util.h"
+#include "words.h"
 
 #define PERIOD_MS	1000
 #define BAR_MIN		6
