@@ -24,7 +24,7 @@
 #define TX_DEPTH_MAX	3
 
 /* In so many nobody puts packets but by mistake, in a circle: there it ends. */
-#define TX_LEVELS_MAX	16
+#define TX_LEVELS_MAX	(6 * TX_DEPTH_MAX)
 
 /* So many bytes of memory may wait for the poll, of a device, and so many packets are sent in one. */
 #define LATER_MAX	(8 << 20)

@@ -195,9 +195,9 @@ def _():
     assert chain.too_deep() == 0
 
 
-@suite.test("16 tunnels in one another, both directions; one more is refused and counted")
+@suite.test("18 tunnels in one another, both directions; one more is refused and counted")
 def _():
-    deepest = 16
+    deepest = 18
     chain = Chain(deepest + 1)
     for level in range(deepest, 0, -1):
         assert chain.ping(level, count=1), f"no answer through {deepest + 1 - level} tunnels"
@@ -284,7 +284,7 @@ def _():
             out.sendto(bytes(size), ("10.0.0.2", 9))
             out.close()
 
-    # Each of some 180 packets 16 times, in two fragments from the second time on.
+    # Each of some 180 packets 18 times, in two fragments from the second time on.
     goes_round([(place.host, "wg0")], send, 40_000_000)
     place.still_works()
 
