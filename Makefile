@@ -31,21 +31,18 @@ tools:
 demo:
 	scripts/demo
 
-check:
-	scripts/setup build vm lint arm64 uml bench tool
-	scripts/build -q 6.1 6.12 6.12-rt
-	$(MAKE) -s -C tests/tools
-	$(MAKE) -s -C tests/poke
-	$(MAKE) -s -C tools/wgtrunk
+check: check-needs
 	tests/run
 
-check-long:
+check-long: check-needs
+	tests/run --long
+
+check-needs:
 	scripts/setup build vm lint arm64 uml bench tool
 	scripts/build -q 6.1 6.12 6.12-rt
 	$(MAKE) -s -C tests/tools
 	$(MAKE) -s -C tests/poke
 	$(MAKE) -s -C tools/wgtrunk
-	tests/run --long
 
 bench:
 	bench/run
@@ -83,5 +80,5 @@ clean:
 		-name '*.mod.c' -o -name '.*.cmd' \) -print | xargs -r rm -f
 	rm -f Module.symvers modules.order
 
-.PHONY: all module tools demo check check-long bench clean install install-module install-tools \
+.PHONY: all module tools demo check check-long check-needs bench clean install install-module install-tools \
 	uninstall uninstall-module uninstall-tools

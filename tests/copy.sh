@@ -15,20 +15,8 @@
 
 set -u
 
-count=0
-failed=0
-
-# result STATUS TEXT
-result()
-{
-	count=$((count + 1))
-	if (($1 == 0)); then
-		printf 'ok %d - %s\n' "$count" "$2"
-	else
-		failed=1
-		printf 'not ok %d - %s\n' "$count" "$2"
-	fi
-}
+# shellcheck source=tests/lib/result.sh
+. "$(dirname "$0")/lib/result.sh"
 
 # ------------------------------------------------------------------ in the guest
 
@@ -112,8 +100,7 @@ in_guest()
 	kill %1
 	ip link del wg0
 	ip netns del far
-	printf '1..%d\n' "$count"
-	exit "$failed"
+	end_results
 }
 
 # ------------------------------------------------------------------ outside

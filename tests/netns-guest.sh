@@ -6,22 +6,9 @@
 # as TAP; and whether its leak check had anything to look at.
 
 set -u
+# shellcheck source=tests/lib/result.sh
+. "$(dirname "$0")/lib/result.sh"
 cd /wgtrunk || exit 1
-
-count=0
-failed=0
-
-# result STATUS TEXT
-result()
-{
-	count=$((count + 1))
-	if (($1 == 0)); then
-		printf 'ok %d - %s\n' "$count" "$2"
-	else
-		failed=1
-		printf 'not ok %d - %s\n' "$count" "$2"
-	fi
-}
 
 modprobe wireguard dyndbg=+p
 [[ $(cat /sys/module/wireguard/version) != 1.0.0 ]]
@@ -40,5 +27,4 @@ printf '# %d objects made, %d destroyed\n' "$created" "$destroyed"
 result $? "its leak check had $created objects to count, and none is left"
 ! grep -q 'does not do the right thing' /tmp/netns.out
 result $? "its routing loop ends by itself"
-printf '1..%d\n' "$count"
-exit "$failed"
+end_results

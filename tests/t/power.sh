@@ -6,20 +6,8 @@
 # interface goes down: they are erased, and the next packet makes new ones.
 
 set -u
-count=0
-failed=0
-
-# result STATUS TEXT
-result()
-{
-	count=$((count + 1))
-	if (($1 == 0)); then
-		printf 'ok %d - %s\n' "$count" "$2"
-	else
-		failed=1
-		printf 'not ok %d - %s\n' "$count" "$2"
-	fi
-}
+# shellcheck source=tests/lib/result.sh
+. "$(dirname "$0")/../lib/result.sh"
 
 # skip TEXT WHY
 skip()
@@ -107,5 +95,4 @@ if grep -qw disk /sys/power/state; then
 else
 	skip "keys are erased before the machine sleeps" "this kernel can't hibernate"
 fi
-printf '1..%d\n' "$count"
-exit "$failed"
+end_results

@@ -80,20 +80,8 @@ awk '
 	begun && /icmp_rcv/ { exit }' /tmp/trace >/tmp/way
 sed 's/^/# /' /tmp/way
 
-count=0
-failed=0
-
-# result STATUS TEXT
-result()
-{
-	count=$((count + 1))
-	if (($1 == 0)); then
-		printf 'ok %d - %s\n' "$count" "$2"
-	else
-		failed=1
-		printf 'not ok %d - %s\n' "$count" "$2"
-	fi
-}
+# shellcheck source=tests/lib/result.sh
+. "$(dirname "$0")/../lib/result.sh"
 
 # in_order PATTERN...: the way has these, one after the other.
 in_order()
@@ -125,5 +113,4 @@ ip netns exec trace-a ping -q -c 1 -W 5 10.99.0.2 >/dev/null
 echo 0 >"$tracing/tracing_on"
 grep -q 'workqueue_queue_work.*function=\(initiate\|receive\)_work_fn' "$tracing/trace"
 result $? "the handshake's work queue events are seen"
-printf '1..%d\n' "$count"
-exit "$failed"
+end_results
