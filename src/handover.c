@@ -142,8 +142,9 @@ bool wgt_hand_over(struct wgt_cpu *self, struct wgt_device *wg, struct sk_buff_h
 	wgt_count(wg, RX_HANDED_OVER, packets);
 	trace_wgt_handed_over(wg->dev, cpu, packets, all);
 	/* One kick at a time: one under way will see this batch, too. */
-	if (llist_add(pack(wg, batch, amount), &home->inbox) && !xchg(&home->kicking, 1))
-		smp_call_function_single_async(cpu, &home->kick);
+	if (llist_add(pack(wg, batch, amount), &home->inbox) && !xchg(&home->kicking, 1) &&
+	    unlikely(smp_call_function_single_async(cpu, &home->kick)))
+		wgt_inbox_take_over(home);
 	return true;
 }
 
@@ -173,6 +174,14 @@ static void rouse(struct irq_work *work)
 	local_bh_disable();
 	schedule_poll(container_of(work, struct wgt_cpu, rouse));
 	local_bh_enable();
+}
+
+/* Not as schedule_poll(): the GRO lists do not become those of @cpu by that. */
+void wgt_inbox_take_over(struct wgt_cpu *cpu)
+{
+	xchg(&cpu->kicking, 0);
+	if (!llist_empty(&cpu->inbox))
+		napi_schedule(&cpu->napi);
 }
 
 static void note(struct wgt_settle *settle, struct wgt_device *wg, int amount)

@@ -91,10 +91,15 @@ static int inline_poll(struct napi_struct *napi, int budget)
 	return 0;
 }
 
-/* Its poll moved to another CPU, if there was one to be: this one, back again, starts afresh. */
+/* Its poll moves to another CPU, if there was one to be: this one, back again, starts afresh. */
 static int cpu_is_dead(unsigned int cpu)
 {
-	WRITE_ONCE(per_cpu_ptr(wgt_cpus, cpu)->gro_open, false);
+	struct wgt_cpu *dead = per_cpu_ptr(wgt_cpus, cpu);
+
+	WRITE_ONCE(dead->gro_open, false);
+	local_bh_disable();
+	wgt_inbox_take_over(dead);
+	local_bh_enable();
 	return 0;
 }
 

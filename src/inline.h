@@ -158,4 +158,11 @@ void wgt_inbox_init(struct wgt_cpu *cpu);
 /* wgt_inbox_exit() - same; kicks have come, and none follows. Process context. */
 void wgt_inbox_exit(struct wgt_cpu *cpu);
 
+/*
+ * wgt_inbox_take_over() - work here on what waits for @cpu, which is offline. With
+ * PREEMPT_RT its kick may have come to nothing: its thread did not run any more, or
+ * it went while another CPU was about to kick it. BH disabled.
+ */
+void wgt_inbox_take_over(struct wgt_cpu *cpu);
+
 #endif /* WGT_INLINE_H */

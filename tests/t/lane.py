@@ -283,6 +283,31 @@ def _():
     assert state["n"] >= 2, state
 
 
+@suite.test("what is under way to a home CPU that goes offline does not wait for it to come back")
+def _():
+    switch = f"/sys/devices/system/cpu/cpu{CPUS - 1}/online"
+    if CPUS < 2 or not os.path.exists(switch):
+        raise Skip("no CPU can be taken offline")
+    far.change("wg0", home_cpu=CPUS - 1)
+
+    def write(text):
+        with open(switch, "w") as file:
+            file.write(text)
+
+    def during():
+        time.sleep(0.1)
+        write("0")
+
+    try:
+        for _ in range(10):
+            # Ends with all received, and the CPU offline.
+            Flows(1).run(0.3, during)
+            write("1")
+    finally:
+        write("1")
+        far.change("wg0", home_cpu=-1)
+
+
 @suite.test("a device with batches under way to its home CPU is deleted")
 def _():
     for round in range(6):
