@@ -119,13 +119,14 @@ def fresh(**options):
         site.keygen()
     for site in (a, b):
         site.configure(**options)
-    # At the same time, so that neither waits for the other.
+    # At the same time, so that neither waits for the other; but initiations that cross come to nothing, for 5 s.
     threads = [threading.Thread(target=site.tool, args=("up " + site.path,)) for site in (a, b)]
     for thread in threads:
         thread.start()
+        time.sleep(0.5)
     for thread in threads:
         thread.join()
-    wait_until(lambda: all(lane["peer"]["latest_handshake"] for lane in a.lanes() + b.lanes()), 30, "sessions")
+    wait_until(lambda: all(lane["peer"]["latest_handshake"] for lane in a.lanes() + b.lanes()), 60, "sessions")
     # On a slow machine, after up had waited for them.
     for site in (a, b):
         if len(site.active()) < LANES:
@@ -309,12 +310,16 @@ class Stream:
         return subprocess.Popen(["ip", "netns", "exec", site.ns.name, self.PROGRAM, *map(str, arguments)],
                                 stdout=subprocess.PIPE, text=True)
 
-    def __enter__(self):
+    def wire(self, cpus, backlog):
+        """Has packets of the wire received on @cpus, a mask, and so many of them wait for one."""
         for site in (a, b):
-            # Whichever CPU sends, one receives all of the wire: else that alone would put packets out of order.
-            site.ns.run("for q in /sys/class/net/eth0/queues/rx-*/rps_cpus; do echo 1 >$q; done")
-        # A CPU of this machine may be away for a while, as may be its host's.
-        sh("echo 100000 >/proc/sys/net/core/netdev_max_backlog")
+            site.ns.run(f"for q in /sys/class/net/eth0/queues/rx-*/rps_cpus; do echo {cpus} >$q; done")
+        sh(f"echo {backlog} >/proc/sys/net/core/netdev_max_backlog")
+
+    def __enter__(self):
+        # Whichever CPU sends, one receives all of the wire: else that alone would put packets out of order. And a CPU
+        # of this machine may be away for a while, as may be its host's.
+        self.wire(1, 100000)
         self.receiver = self.start(b, "receive", self.PORT, self.FLOWS, 1500)
         wait_until(lambda: f":{self.PORT}" in b.ns.run("ss -Hlun"), 10, "the receiver")
         self.sender = self.start(a, "send", b.address, self.PORT, self.FLOWS, 0, f"{self.SIZE}+{self.STEP}", f"={self.gap}" if RATE else self.gap, 0)
@@ -365,6 +370,7 @@ class Stream:
     def __exit__(self, *_):
         self.sender.terminate()
         self.sender.wait()
+        self.wire(0, 1000)
         self.seconds = time.monotonic() - self.began
         self.said = self.receiver.stdout.read()
         self.receiver.wait(timeout=60)
