@@ -61,15 +61,22 @@ static void send_initiation(struct wgt_peer *peer)
 	atomic64_set(&peer->last_initiation_sent, now);
 	net_dbg_ratelimited("%s: Sending handshake initiation to peer %llu\n",
 			    peer->wg->dev->name, peer->id);
-	if (wgt_noise_create_initiation(peer, &msg)) {
-		wgt_cookie_add_macs(&msg, sizeof(msg), peer);
-		note_sent(peer);
-		wgt_socket_send_buffer(peer, &msg, sizeof(msg), WGT_HANDSHAKE_TOS);
-		/* Counted from when it left, which is later where the machine is busy. */
-		atomic64_set(&peer->last_initiation_sent, ktime_get_coarse_boottime_ns());
-	}
+	/*
+	 * Before it is made: the peer's own initiation may make a session meanwhile, or its
+	 * answer be here before we go on. Where it can't be made, another one may: nothing
+	 * else reminds us of what waits.
+	 */
 	rcu_read_lock();
-	/* Where it could not be made, another one may: nothing else reminds us of what waits. */
+	wgt_timers_initiation_begun(peer);
+	rcu_read_unlock();
+	if (!wgt_noise_create_initiation(peer, &msg))
+		return;
+	wgt_cookie_add_macs(&msg, sizeof(msg), peer);
+	note_sent(peer);
+	wgt_socket_send_buffer(peer, &msg, sizeof(msg), WGT_HANDSHAKE_TOS);
+	/* Counted from when it left, which is later where the machine is busy. */
+	atomic64_set(&peer->last_initiation_sent, ktime_get_coarse_boottime_ns());
+	rcu_read_lock();
 	wgt_timers_initiation_sent(peer);
 	rcu_read_unlock();
 }
@@ -90,7 +97,7 @@ void wgt_handshake_initiate(struct wgt_peer *peer, bool retry)
 	rcu_read_lock();
 	if (too_early(peer, ktime_get_coarse_boottime_ns())) {
 		/* After our response, too, of which we may hear nothing. */
-		if (READ_ONCE(peer->stage.active))
+		if (retry || READ_ONCE(peer->stage.active))
 			wgt_timers_initiation_wanted(peer);
 	} else if (wgt_peer_get_maybe(peer)) {
 		if (!queue_work(handshake_wq, &peer->initiate_work))

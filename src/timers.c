@@ -184,15 +184,25 @@ void wgt_timers_any_traversal(struct wgt_peer *peer)
 		set_deadline(peer, WGT_DL_PERSISTENT_KEEPALIVE, interval * HZ);
 }
 
-void wgt_timers_initiation_sent(struct wgt_peer *peer)
+void wgt_timers_initiation_begun(struct wgt_peer *peer)
 {
 	set_deadline(peer, WGT_DL_RETRY_HANDSHAKE, WGT_REKEY_TIMEOUT * HZ + jitter());
+}
+
+/* The timer fires as it would have, finds nothing due, and goes on. */
+void wgt_timers_initiation_sent(struct wgt_peer *peer)
+{
+	unsigned long *deadline = &peer->timers.deadline[WGT_DL_RETRY_HANDSHAKE];
+	unsigned long when = READ_ONCE(*deadline);
+
+	if (when)
+		cmpxchg(deadline, when, (jiffies + WGT_REKEY_TIMEOUT * HZ + jitter()) ?: 1);
 }
 
 void wgt_timers_initiation_wanted(struct wgt_peer *peer)
 {
 	if (!is_set(peer, WGT_DL_RETRY_HANDSHAKE))
-		wgt_timers_initiation_sent(peer);
+		wgt_timers_initiation_begun(peer);
 }
 
 void wgt_timers_handshake_complete(struct wgt_peer *peer)

@@ -68,7 +68,9 @@ void wgt_timers_any_sent(struct wgt_peer *peer);
 void wgt_timers_any_received(struct wgt_peer *peer);
 /* either of both; call it besides */
 void wgt_timers_any_traversal(struct wgt_peer *peer);
-/* an initiation was sent, or could not be made */
+/* an initiation is about to be made; another one follows, whatever becomes of this one */
+void wgt_timers_initiation_begun(struct wgt_peer *peer);
+/* it was sent; who was busy meanwhile counts from now, unless there is a session already */
 void wgt_timers_initiation_sent(struct wgt_peer *peer);
 /* one should be, but not yet */
 void wgt_timers_initiation_wanted(struct wgt_peer *peer);

@@ -11,12 +11,15 @@
  *	DEVICE unreadable in|out|no	packets for it, or through it, have
  *					fragments that the CPU can't read
  *	vmfork				this machine is a copy of another one
+ *	dawdle MS			who has sent a handshake message is away for
+ *					so long before it goes on; 0: no more
  *
  * SLOT is current, previous or next. Parameter "pairs" shows those of the device
  * that was poked last: peer, slot, number, nonces taken, send_valid, recv_valid.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/delay.h>
 #include <linux/ethtool.h>
 #include <linux/ip.h>
 #include <linux/kprobes.h>
@@ -206,6 +209,48 @@ static int vmfork(void)
 #endif
 }
 
+#ifdef CONFIG_KRETPROBES
+static unsigned int dawdle_ms;
+
+static int dawdle_now(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	mdelay(dawdle_ms);
+	return 0;
+}
+
+static struct kretprobe dawdler = {
+	.kp.symbol_name = "wgt_socket_send_buffer",
+	.handler = dawdle_now,
+};
+
+static int dawdle(unsigned int ms)
+{
+	int err = 0;
+
+	if (ms > 1000)
+		return -ERANGE;
+	mutex_lock(&lock);
+	if (dawdle_ms)
+		unregister_kretprobe(&dawdler);
+	dawdle_ms = ms;
+	if (ms) {
+		/* What is left from the last time would not do. */
+		dawdler.kp.addr = NULL;
+		dawdler.kp.flags = 0;
+		err = register_kretprobe(&dawdler);
+		if (err)
+			dawdle_ms = 0;
+	}
+	mutex_unlock(&lock);
+	return err;
+}
+#else
+static int dawdle(unsigned int ms)
+{
+	return ms ? -EOPNOTSUPP : 0;
+}
+#endif
+
 static int poke_device(struct net_device *dev, int argc, char **argv)
 {
 	struct wgt_device *wg = netdev_priv(dev);
@@ -256,6 +301,7 @@ static int set_poke(const char *value, const struct kernel_param *kp)
 {
 	struct net_device *dev;
 	char text[80], *argv[4];
+	unsigned int ms;
 	int argc, err;
 
 	if (strscpy(text, value, sizeof(text)) < 0)
@@ -265,6 +311,8 @@ static int set_poke(const char *value, const struct kernel_param *kp)
 		return vmfork();
 	if (argc < 2)
 		return -EINVAL;
+	if (!strcmp(argv[0], "dawdle"))
+		return argc == 2 && !kstrtouint(argv[1], 0, &ms) ? dawdle(ms) : -EINVAL;
 	dev = find_device(argv[0]);
 	if (!dev)
 		return -ENODEV;
@@ -330,6 +378,7 @@ module_init(poke_init);
 static void __exit poke_exit(void)
 {
 	unhook();
+	dawdle(0);
 }
 module_exit(poke_exit);
 

@@ -30,6 +30,7 @@ import wgproto as wg  # noqa: E402
 PATIENCE, SILENCE = 10, 0.5
 # Seconds and messages, as in section 6.1.
 REKEY_AFTER, REJECT_AFTER, ERASE_AFTER = 120, 180, 540
+RETRY_AFTER = 5
 REKEY_ON_RECEIVE = 180 - 10 - 5
 REKEY_MESSAGES, REJECT_MESSAGES = 2**60, wg.REJECT_AFTER_MESSAGES
 # What an emulated machine may take between two lines of this file.
@@ -182,6 +183,22 @@ def messages_about(dev, what):
 
 
 # --- time ---
+
+@suite.test("an answer that comes before the initiation's sender goes on is an answer: no other initiation follows")
+def _():
+    if "kretprobe" not in open("/proc/kallsyms", encoding="ascii").read():
+        raise tap.Skip("no kretprobes")
+    # Which CPU's worker takes an answer changes; that of the sender can't while it is away.
+    tunnels = [Tunnel() for _ in range(6)]
+    poke("dawdle 200")
+    suite.defer(poke, "dawdle 0")
+    for tunnel in tunnels:
+        tunnel.begun_by_device()
+    poke("dawdle 0")
+    for number, tunnel in enumerate(tunnels):
+        tunnel.poke(f"pass {RETRY_AFTER + 1}")
+        assert tunnel.heard() == ([], []), f"tunnel {number} of {len(tunnels)}"
+
 
 @suite.test("the side that began a session renews it with the first packet after 120 s")
 def _():
