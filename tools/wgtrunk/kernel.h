@@ -76,6 +76,7 @@ struct link {
  * @endpoint: or family AF_UNSPEC
  * @keepalive: seconds, or 0
  * @handshake: when the last one was, in seconds since 1970, or 0
+ * @handshake_ns: nanoseconds of that second
  * @rx_bytes: received from it, with the protocol's own
  * @tx_bytes: sent to it
  * @allowed: allowed IPs
@@ -85,6 +86,7 @@ struct peer {
 	struct sockaddr_storage endpoint;
 	unsigned int keepalive;
 	int64_t handshake;
+	long handshake_ns;
 	uint64_t rx_bytes;
 	uint64_t tx_bytes;
 	struct prefix_list allowed;

@@ -45,7 +45,7 @@ struct step {
  * @remembered: there was a state of it in RUN_FOLDER
  * @active: how many lanes are to send
  * @touched: lanes that have no session yet, or none any more
- * @began: when; a session of a touched lane is younger
+ * @since: a session of a touched lane is younger
  */
 struct work {
 	struct kernel *kernel;
@@ -59,7 +59,7 @@ struct work {
 	unsigned int lanes;
 	unsigned int active;
 	bool touched[LANES_MAX];
-	int64_t began;
+	struct timespec since[LANES_MAX];
 	struct step *steps;
 	unsigned int count;
 };
@@ -153,6 +153,8 @@ static bool do_lane_tunnel(struct work *work, const struct step *step)
 {
 	char name[IFNAMSIZ];
 
+	/* What was with its old key does not count. */
+	clock_gettime(CLOCK_REALTIME, &work->since[step->lane]);
 	return tunnel_set(work->kernel, lane_name(work->name, step->lane, name),
 			  work->config->private.keys[step->lane],
 			  work->config->trunk.port + step->lane);
@@ -290,10 +292,13 @@ struct session {
 /* Where it keeps itself alive, it is renewed long before its end. */
 static bool has_session(const struct work *work, unsigned int lane, const struct peer *peer)
 {
+	const struct timespec *since = &work->since[lane];
+
 	if (work->touched[lane])
-		return peer->handshake >= work->began;
+		return peer->handshake > since->tv_sec ||
+		       (peer->handshake == since->tv_sec && peer->handshake_ns >= since->tv_nsec);
 	return peer->handshake &&
-	       (!peer->keepalive || work->began - peer->handshake < SESSION_SECONDS);
+	       (!peer->keepalive || since->tv_sec - peer->handshake < SESSION_SECONDS);
 }
 
 static bool look_at(struct work *work, unsigned int lane, struct session *session)
@@ -721,10 +726,14 @@ static bool run_up(struct work *work)
 /* Reads what there is; the lock is held unless it is a dry run. */
 static bool begin(struct work *work, int *lock)
 {
+	unsigned int i;
+
 	*lock = work->manner->dry ? -1 : run_lock(work->name, work->manner->command);
 	if (*lock < 0 && !work->manner->dry)
 		return false;
-	work->began = time(NULL);
+	clock_gettime(CLOCK_REALTIME, &work->since[0]);
+	for (i = 1; i < LANES_MAX; i++)
+		work->since[i] = work->since[0];
 	work->remembered = run_remembered(work->name);
 	work->state = run_load(work->name);
 	return work->state && found_read(work->kernel, work->name,

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/genetlink.h>
+#include <linux/time_types.h>
 #include <linux/wireguard.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -126,14 +127,17 @@ static bool take_peer(const struct nlattr *one, struct tunnel *tunnel)
 {
 	const struct nlattr *in[WGPEER_A_MAX + 1], *each;
 	unsigned char key[KEY_BYTES];
+	struct __kernel_timespec when;
 	struct peer *peer;
 
 	nl_nested(one, in, WGPEER_A_MAX);
 	if (!nl_copy(in[WGPEER_A_PUBLIC_KEY], key, sizeof(key)))
 		return false;
 	peer = peer_of(tunnel, key);
-	if (in[WGPEER_A_LAST_HANDSHAKE_TIME])
-		peer->handshake = nl_u64(in[WGPEER_A_LAST_HANDSHAKE_TIME]);
+	if (nl_copy(in[WGPEER_A_LAST_HANDSHAKE_TIME], &when, sizeof(when))) {
+		peer->handshake = when.tv_sec;
+		peer->handshake_ns = when.tv_nsec;
+	}
 	if (in[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL])
 		peer->keepalive = nl_u16(in[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL]);
 	if (in[WGPEER_A_RX_BYTES])
