@@ -55,10 +55,10 @@ def plan_for(cpus, options, keys, wires):
               if any(fnmatch.fnmatch(f"{g['name']}/{g['wire']}", pattern) for pattern in options.only)]
     if not chosen:
         return None
-    plan = {"cpus": cpus, "quick": options.quick, "rounds": options.rounds, "seconds": options.seconds, "trial": 0.3, "search": 6, "search_from": 1,
+    plan = {"cpus": cpus, "quick": options.quick, "rounds": options.rounds, "seconds": options.seconds, "trial": 0.3, "search": 6, "search_from": 1, "connections": 3,
             "groups": chosen, "public_keys": keys, "bound_sizes": [64, 512, 1408], "needs": NEEDS}
     if options.quick:
-        plan.update(trial=0.1, search=2, search_from=0.25)
+        plan.update(trial=0.1, search=2, search_from=0.25, connections=1)
         for group in chosen:
             for row in group["rows"]:
                 if row["kind"] == "peers":
