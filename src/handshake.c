@@ -95,9 +95,12 @@ void wgt_handshake_initiate(struct wgt_peer *peer, bool retry)
 		peer->timers.attempts = 0;
 
 	rcu_read_lock();
+	/* Its deadline is over, and whatever comes of this one there has to be another. */
+	if (retry)
+		wgt_timers_initiation_wanted(peer);
 	if (too_early(peer, ktime_get_coarse_boottime_ns())) {
 		/* After our response, too, of which we may hear nothing. */
-		if (retry || READ_ONCE(peer->stage.active))
+		if (READ_ONCE(peer->stage.active))
 			wgt_timers_initiation_wanted(peer);
 	} else if (wgt_peer_get_maybe(peer)) {
 		if (!queue_work(handshake_wq, &peer->initiate_work))

@@ -200,6 +200,21 @@ def _():
         assert tunnel.heard() == ([], []), f"tunnel {number} of {len(tunnels)}"
 
 
+@suite.test("an initiation whose deadline is over before its sender goes on is followed by another one")
+def _():
+    if "kretprobe" not in open("/proc/kallsyms", encoding="ascii").read():
+        raise tap.Skip("no kretprobes")
+    tunnel = Tunnel()
+    poke("dawdle 900")
+    suite.defer(poke, "dawdle 0")
+    tunnel.send()
+    tunnel.wait_for(wg.INITIATION)
+    tunnel.poke(f"pass {RETRY_AFTER + 1}")
+    time.sleep(2)
+    tunnel.poke(f"pass {RETRY_AFTER + 1}")
+    assert len(tunnel.heard(1)[0]) == 1
+
+
 @suite.test("the side that began a session renews it with the first packet after 120 s")
 def _():
     tunnel = Tunnel()
