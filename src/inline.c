@@ -33,7 +33,7 @@ bool wgt_gro_open(struct wgt_cpu *self)
 static bool has_work(const struct wgt_cpu *cpu)
 {
 	return cpu->backlog || !llist_empty(&cpu->inbox) || !skb_queue_empty(&cpu->pieces) ||
-	       !skb_queue_empty(&cpu->later);
+	       !skb_queue_empty_lockless(&cpu->later);
 }
 
 void wgt_gro_close(struct wgt_cpu *cpu)
@@ -71,7 +71,7 @@ static void work(struct wgt_cpu *self, struct wgt_cpu *owner)
 	if (unlikely(!skb_queue_empty(&owner->pieces)))
 		wgt_inbound_pieces(self, owner);
 	wgt_inbox_work(self, owner, &settle);
-	if (unlikely(!skb_queue_empty(&owner->later)))
+	if (unlikely(!skb_queue_empty_lockless(&owner->later)))
 		wgt_outbound_later(self, owner);
 	self->polling = false;
 	rcu_read_unlock();
@@ -166,7 +166,7 @@ int wgt_inline_module_init(void)
 		struct wgt_cpu *each = per_cpu_ptr(wgt_cpus, cpu);
 
 		__skb_queue_head_init(&each->pieces);
-		__skb_queue_head_init(&each->later);
+		skb_queue_head_init(&each->later);
 		wgt_inbox_init(each);
 		set_bit(NAPI_STATE_NO_BUSY_POLL, &each->napi.state);
 		netif_napi_add(napi_dev, &each->napi, inline_poll);

@@ -385,7 +385,8 @@ static void send_later(struct wgt_cpu *self, struct wgt_peer *peer, struct sk_bu
 		wgt_cb(skb)->peer = peer;
 		wgt_cb(skb)->amount = skb->truesize;
 		wgt_cb(skb)->level = level;
-		__skb_queue_tail(&self->later, skb);
+		/* With its lock: another CPU has our NAPI for a while after we were offline. */
+		skb_queue_tail(&self->later, skb);
 	}
 	if (!skb_queue_empty(batch))
 		drop_nested(peer, batch);
@@ -403,7 +404,7 @@ void wgt_outbound_later(struct wgt_cpu *self, struct wgt_cpu *owner)
 	int amount;
 
 	__skb_queue_head_init(&batch);
-	while (left-- && (skb = __skb_dequeue(&owner->later))) {
+	while (left-- && (skb = skb_dequeue(&owner->later))) {
 		peer = wgt_cb(skb)->peer;
 		amount = wgt_cb(skb)->amount;
 		wg = peer->wg;
