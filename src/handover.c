@@ -158,7 +158,10 @@ static void schedule_poll(struct wgt_cpu *self)
 	}
 }
 
-/* In hardirq; with PREEMPT_RT only to have it done in a thread of this CPU. */
+/*
+ * In hardirq. With PREEMPT_RT, where an idle CPU takes kicks outside of interrupts,
+ * an interrupt of its own follows: what that raises, the CPU sees.
+ */
 static void kicked(void *data)
 {
 	struct wgt_cpu *self = data;
@@ -171,9 +174,7 @@ static void kicked(void *data)
 
 static void rouse(struct irq_work *work)
 {
-	local_bh_disable();
 	schedule_poll(container_of(work, struct wgt_cpu, rouse));
-	local_bh_enable();
 }
 
 /* Not as schedule_poll(): the GRO lists do not become those of @cpu by that. */
@@ -238,7 +239,8 @@ void wgt_inbox_init(struct wgt_cpu *cpu)
 {
 	init_llist_head(&cpu->inbox);
 	INIT_CSD(&cpu->kick, kicked, cpu);
-	init_irq_work(&cpu->rouse, rouse);
+	/* Not in a thread, which a CPU on its way down parks while it still takes kicks. */
+	cpu->rouse = IRQ_WORK_INIT_HARD(rouse);
 }
 
 void wgt_inbox_exit(struct wgt_cpu *cpu)

@@ -35,7 +35,7 @@ struct wgt_peer;
  *	it empty kicks
  * @kicking: @kick is under way
  * @kick: the interrupt that schedules @napi for @inbox
- * @rouse: does so with PREEMPT_RT, where such an interrupt must not raise softirqs
+ * @rouse: does so with PREEMPT_RT, where who takes kicks must not raise softirqs
  */
 struct wgt_cpu {
 	struct napi_struct napi;
@@ -160,8 +160,7 @@ void wgt_inbox_exit(struct wgt_cpu *cpu);
 
 /*
  * wgt_inbox_take_over() - work here on what waits for @cpu, which is offline. With
- * PREEMPT_RT its kick may have come to nothing: its thread did not run any more, or
- * it went while another CPU was about to kick it. BH disabled.
+ * PREEMPT_RT it may have gone while another CPU was about to kick it. BH disabled.
  */
 void wgt_inbox_take_over(struct wgt_cpu *cpu);
 

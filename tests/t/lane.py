@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import wgproto
-from net import Background, Namespace, b64, veth, wait_until, wireguard
+from net import Background, Namespace, b64, sh, veth, wait_until, wireguard
 from tap import Skip, Suite
 from wglane import (AGGREGATES_IN, GET, GET_COUNTERS, HOME_CPU, IFINDEX, SET, SUPERPACKETS_OUT, Lanes, counter_names, s32)
 from wgnl import NLM_F_DUMP, NetlinkError, attr, ifname, u8, u32
@@ -31,8 +32,13 @@ far = Lanes(b)
 
 def set_up():
     veth(a, b)
-    for ns, other, n, m in ((a, b, 1, 2), (b, a, 2, 1)):
+    for ns, n in ((a, 1), (b, 2)):
         ns.ip(f"address add 192.168.1.{n}/24 dev eth0")
+    make_tunnel()
+
+
+def make_tunnel():
+    for ns, other, n, m in ((a, b, 1, 2), (b, a, 2, 1)):
         wireguard(ns, "wg0", keys[ns], 1000, (f"10.0.0.{n}/24",))
         ns.run(f"wg set wg0 peer {b64(wgproto.public_of(keys[other]))} allowed-ips 10.0.0.{m}/32 "
                f"endpoint 192.168.1.{m}:1000")
@@ -324,6 +330,31 @@ def _():
             b.ip("link del wg9")
         sock.close()
         a.ip("link del wg9")
+
+
+@suite.test("the module is unloaded while a CPU that packets were handed to is offline")
+def _():
+    switch = f"/sys/devices/system/cpu/cpu{CPUS - 1}/online"
+    if CPUS < 2 or not os.path.exists(switch):
+        raise Skip("no CPU can be taken offline")
+
+    def during():
+        time.sleep(0.1)
+        sh(f"echo 0 >{switch}")
+
+    for _ in range(6):
+        Lanes(b).change("wg0", home_cpu=CPUS - 1)
+        try:
+            Flows(1).run(0.3, during)
+            for ns in (a, b):
+                ns.ip("link del wg0")
+            unload = subprocess.Popen(["rmmod", "wireguard"])
+            wait_until(lambda: unload.poll() is not None, 20, "the module's end")
+        finally:
+            sh(f"echo 1 >{switch}")
+        assert unload.returncode == 0
+        sh("modprobe wireguard")
+        make_tunnel()
 
 
 if __name__ == "__main__":
