@@ -218,6 +218,19 @@ test_bad_lines()
 		test_bad_section
 }
 
+# Of as many characters as a line can have, and of one more.
+test_line_lengths()
+{
+	local line
+
+	line=$(printf '%-198s' "Choice = cpu ; ends in" | tr ' ' '_' | sed 's/_=_/ = /; s/_;_/ ; /')
+	((${#line} == 198)) || fail "${#line} characters" || return
+	config | sed "10s|.*|$line|" >"$files/west.conf"
+	says 0 "" tool export "$files/west.conf" -o "$files/made" || return
+	rm -f "$files/made"/*
+	bad 10 "${line}_" "a line of more than 198 characters"
+}
+
 # Noticed at the first key in it.
 test_bad_section()
 {
@@ -315,6 +328,7 @@ check "export: files that wg and wg-quick take, for the far end" test_export
 check "export: for the near end" test_export_near
 check "export: nothing stays of what was not finished" test_export_undoes
 check "configuration: what is wrong with a line is said with file and line" test_bad_lines
+check "configuration: lines of the most characters, and of one more" test_line_lengths
 check "configuration: what is wrong with the whole" test_bad_whole
 check "key files: missing, readable, too few, wrong" test_bad_keys
 check "configuration: garbage" test_garbage

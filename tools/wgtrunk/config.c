@@ -434,6 +434,8 @@ static bool lines_are_short(const struct config *config, FILE *file)
 
 	while (good && (length = getline(&line, &size, file)) >= 0) {
 		number++;
+		if (length && line[length - 1] == '\n')
+			length--;
 		if (length > LINE_MAX_LEN)
 			good = fail(config->path, number,
 				    "a line of more than %d characters: a list goes on where its key is given again",
