@@ -673,14 +673,15 @@ static int update_peer(struct wgt_peer *peer, struct nlattr **tb, u32 flags)
 }
 
 /* Returns a peer with a reference, NULL where there is to be none, or an ERR_PTR(). */
-static struct wgt_peer *create_peer(struct wgt_device *wg, const u8 public_key[WGT_KEY_LEN])
+static struct wgt_peer *create_peer(struct wgt_device *wg, const u8 public_key[WGT_KEY_LEN],
+				    const u8 *psk)
 {
 	struct wgt_identity *identity = &wg->identity;
 	struct wgt_peer *peer = NULL;
 
 	down_read(&identity->lock);
 	if (!identity->present || memcmp(public_key, identity->public_key, WGT_KEY_LEN))
-		peer = wgt_peer_create(wg, public_key, NULL);
+		peer = wgt_peer_create(wg, public_key, psk);
 	up_read(&identity->lock);
 	return IS_ERR_OR_NULL(peer) ? peer : wgt_peer_get(peer);
 }
@@ -700,7 +701,10 @@ static int set_peer(struct wgt_device *wg, struct nlattr *attr)
 
 	peer = wgt_pubkey_find(wg, nla_data(tb[WGPEER_A_PUBLIC_KEY]));
 	if (!peer && !(flags & (WGPEER_F_REMOVE_ME | WGPEER_F_UPDATE_ONLY)))
-		peer = create_peer(wg, nla_data(tb[WGPEER_A_PUBLIC_KEY]));
+		/* With its pre-shared key from the first: it can be found at once. */
+		peer = create_peer(wg, nla_data(tb[WGPEER_A_PUBLIC_KEY]),
+				   tb[WGPEER_A_PRESHARED_KEY] ?
+				   nla_data(tb[WGPEER_A_PRESHARED_KEY]) : NULL);
 	if (IS_ERR_OR_NULL(peer))
 		return PTR_ERR_OR_ZERO(peer);
 
