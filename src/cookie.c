@@ -19,7 +19,7 @@ static const char cookie_label[LABEL_LEN] __nonstring = "cookie--";
 
 static bool older_than(u64 born, unsigned int seconds)
 {
-	return ktime_get_coarse_boottime_ns() - born > seconds * (u64)NSEC_PER_SEC;
+	return (s64)(ktime_get_coarse_boottime_ns() - born) > seconds * (s64)NSEC_PER_SEC;
 }
 
 static void label_key(u8 out[WGT_KEY_LEN], const char label[LABEL_LEN],

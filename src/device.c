@@ -113,6 +113,8 @@ static int wgt_stop_dev(struct net_device *dev)
 	mutex_lock(&wg->config);
 	wgt_socket_close(wg);
 	wgt_handshake_device_stop(wg);
+	/* What is under way might have handshakes begun that are stopped below. */
+	wg->pipeline->quiesce(wg);
 	list_for_each_entry(peer, &wg->peers, list) {
 		wg->pipeline->purge(peer);
 		wgt_peer_forget_routes(peer);
@@ -121,7 +123,6 @@ static int wgt_stop_dev(struct net_device *dev)
 		wgt_handshake_peer_stop(peer);
 		erase_peer_keys(peer);
 	}
-	wg->pipeline->quiesce(wg);
 	mutex_unlock(&wg->config);
 	return 0;
 }

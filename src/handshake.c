@@ -27,7 +27,7 @@ static bool too_early(struct wgt_peer *peer, u64 now)
 {
 	u64 last = atomic64_read(&peer->last_initiation_sent);
 
-	return last && now - last < (u64)WGT_REKEY_TIMEOUT * NSEC_PER_SEC;
+	return last && (s64)(now - last) < (s64)WGT_REKEY_TIMEOUT * NSEC_PER_SEC;
 }
 
 /* Any message that was sent or received moves these. */
@@ -51,13 +51,24 @@ static void note_received(struct wgt_peer *peer, unsigned int len)
 	rcu_read_unlock();
 }
 
+/* To what was sent a moment ago: after our response, too, of which we may hear nothing. */
+static void wait_for_answer(struct wgt_peer *peer)
+{
+	rcu_read_lock();
+	if (READ_ONCE(peer->stage.active))
+		wgt_timers_initiation_wanted(peer);
+	rcu_read_unlock();
+}
+
 static void send_initiation(struct wgt_peer *peer)
 {
 	struct wgt_msg_initiation msg;
 	u64 now = ktime_get_coarse_boottime_ns();
 
-	if (too_early(peer, now))
+	if (too_early(peer, now)) {
+		wait_for_answer(peer);
 		return;
+	}
 	atomic64_set(&peer->last_initiation_sent, now);
 	net_dbg_ratelimited("%s: Sending handshake initiation to peer %llu\n",
 			    peer->wg->dev->name, peer->id);
@@ -99,9 +110,7 @@ void wgt_handshake_initiate(struct wgt_peer *peer, bool retry)
 	if (retry)
 		wgt_timers_initiation_wanted(peer);
 	if (too_early(peer, ktime_get_coarse_boottime_ns())) {
-		/* After our response, too, of which we may hear nothing. */
-		if (READ_ONCE(peer->stage.active))
-			wgt_timers_initiation_wanted(peer);
+		wait_for_answer(peer);
 	} else if (wgt_peer_get_maybe(peer)) {
 		if (!queue_work(handshake_wq, &peer->initiate_work))
 			wgt_peer_put(peer);
@@ -208,6 +217,8 @@ static bool handle_response(struct wgt_device *wg, struct sk_buff *skb)
 	learn_endpoint(peer, skb);
 	net_dbg_ratelimited("%s: Receiving handshake response from peer %llu\n",
 			    wg->dev->name, peer->id);
+	/* Before what was staged is sent, which waits for an answer of its own. */
+	note_received(peer, skb->len);
 	if (wgt_noise_begin_session(peer)) {
 		rcu_read_lock();
 		wgt_timers_session_derived(peer);
@@ -216,7 +227,6 @@ static bool handle_response(struct wgt_device *wg, struct sk_buff *skb)
 		/* Tells the responder that we have the key: what is staged, or else nothing. */
 		wgt_send_keepalive(peer);
 	}
-	note_received(peer, skb->len);
 	wgt_peer_put(peer);
 	return true;
 }

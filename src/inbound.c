@@ -222,15 +222,16 @@ static void note_batch(struct wgt_peer *peer, struct wgt_keypair *pair,
 		       bool data)
 {
 	wgt_peer_set_endpoint(peer, from);
+	/* Before what was staged is sent, which waits for an answer of its own. */
+	wgt_timers_any_received(peer);
+	wgt_timers_any_traversal(peer);
+	if (data)
+		wgt_timers_data_received(peer);
 	if (unlikely(wgt_keypair_confirm(peer, pair))) {
 		wgt_timers_handshake_complete(peer);
 		peer->wg->pipeline->drain(peer);
 	}
 	refresh_after_receive(peer, pair);
-	wgt_timers_any_received(peer);
-	wgt_timers_any_traversal(peer);
-	if (data)
-		wgt_timers_data_received(peer);
 	atomic64_add(bytes, &peer->rx_bytes);
 	count_received(peer->wg->dev, count, bytes);
 }

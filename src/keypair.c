@@ -15,7 +15,8 @@ static atomic64_t last_id = ATOMIC64_INIT(0);
 
 bool wgt_keypair_age_over(const struct wgt_keypair *pair, unsigned int seconds)
 {
-	return ktime_get_coarse_boottime_ns() - pair->born > seconds * (u64)NSEC_PER_SEC;
+	/* Where its speed is adjusted, the coarse clock may step back a little. */
+	return (s64)(ktime_get_coarse_boottime_ns() - pair->born) > seconds * (s64)NSEC_PER_SEC;
 }
 
 struct wgt_keypair *wgt_keypair_alloc(struct wgt_peer *peer)

@@ -365,7 +365,7 @@ static bool accept_initiation(struct wgt_handshake *hs, struct transcript *t,
 	memzero_explicit(key, sizeof(key));
 	if (!opened || memcmp(timestamp, hs->newest_timestamp, sizeof(timestamp)) <= 0)
 		return false;
-	if (now - hs->last_initiation_ns < WGT_INITIATION_GAP_NS)
+	if ((s64)(now - hs->last_initiation_ns) < WGT_INITIATION_GAP_NS)
 		return false;
 
 	forget(hs);

@@ -11,8 +11,9 @@
  *	DEVICE unreadable in|out|no	packets for it, or through it, have
  *					fragments that the CPU can't read
  *	vmfork				this machine is a copy of another one
- *	dawdle MS			who has sent a handshake message is away for
- *					so long before it goes on; 0: no more
+ *	dawdle MS [FUNCTION]		who returns from that function of the module,
+ *					by default from sending a handshake message,
+ *					is away for so long; 0: no more
  *
  * SLOT is current, previous or next. Parameter "pairs" shows those of the device
  * that was poked last: peer, slot, number, nonces taken, send_valid, recv_valid.
@@ -210,6 +211,7 @@ static int vmfork(void)
 }
 
 #ifdef CONFIG_KRETPROBES
+static char dawdle_at[64];
 static unsigned int dawdle_ms;
 
 static int dawdle_now(struct kretprobe_instance *instance, struct pt_regs *regs)
@@ -219,11 +221,11 @@ static int dawdle_now(struct kretprobe_instance *instance, struct pt_regs *regs)
 }
 
 static struct kretprobe dawdler = {
-	.kp.symbol_name = "wgt_socket_send_buffer",
+	.kp.symbol_name = dawdle_at,
 	.handler = dawdle_now,
 };
 
-static int dawdle(unsigned int ms)
+static int dawdle(unsigned int ms, const char *function)
 {
 	int err = 0;
 
@@ -234,6 +236,7 @@ static int dawdle(unsigned int ms)
 		unregister_kretprobe(&dawdler);
 	dawdle_ms = ms;
 	if (ms) {
+		strscpy(dawdle_at, function, sizeof(dawdle_at));
 		/* What is left from the last time would not do. */
 		dawdler.kp.addr = NULL;
 		dawdler.kp.flags = 0;
@@ -245,7 +248,7 @@ static int dawdle(unsigned int ms)
 	return err;
 }
 #else
-static int dawdle(unsigned int ms)
+static int dawdle(unsigned int ms, const char *function)
 {
 	return ms ? -EOPNOTSUPP : 0;
 }
@@ -312,7 +315,8 @@ static int set_poke(const char *value, const struct kernel_param *kp)
 	if (argc < 2)
 		return -EINVAL;
 	if (!strcmp(argv[0], "dawdle"))
-		return argc == 2 && !kstrtouint(argv[1], 0, &ms) ? dawdle(ms) : -EINVAL;
+		return argc <= 3 && !kstrtouint(argv[1], 0, &ms) ?
+		       dawdle(ms, argc == 3 ? argv[2] : "wgt_socket_send_buffer") : -EINVAL;
 	dev = find_device(argv[0]);
 	if (!dev)
 		return -ENODEV;
@@ -378,7 +382,7 @@ module_init(poke_init);
 static void __exit poke_exit(void)
 {
 	unhook();
-	dawdle(0);
+	dawdle(0, NULL);
 }
 module_exit(poke_exit);
 

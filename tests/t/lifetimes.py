@@ -215,6 +215,61 @@ def _():
     assert len(tunnel.heard(1)[0]) == 1
 
 
+for begun_by in ("device", "peer"):
+    @suite.test(f"what was staged, and is the first of a session that the {begun_by} began, wants an answer as any other")
+    def _(by_device=begun_by == "device"):
+        tunnel = Tunnel()
+        tunnel.send()
+        initiation = tunnel.wait_for(wg.INITIATION)
+        if by_device:
+            session = tunnel.answer(initiation)
+        else:
+            session = tunnel.begun_by_peer()
+        assert session.decrypt(tunnel.wait_for(wg.DATA))[1]
+        tunnel.poke("pass 16")
+        assert len(tunnel.heard(1)[0]) == 1
+
+
+@suite.test("a key that a clock, which stepped back, calls younger than new is good")
+def _():
+    tunnel = Tunnel()
+    session = tunnel.begun_by_device()
+    tunnel.poke(f"born current {2**64 - 1}")
+    counter = tunnel.pairs()["current"][1]
+    tunnel.says(0, [counter], session, "sending")
+    assert tunnel.delivers(session), "receiving"
+
+
+@suite.test("a peer is never there without its pre-shared key")
+def _():
+    if "kretprobe" not in open("/proc/kallsyms", encoding="ascii").read():
+        raise tap.Skip("no kretprobes")
+    tunnel = Tunnel()
+    private, psk = wg.generate_private(), wg.generate_private()
+    sock = ns.udp("127.0.0.1", timeout=0.3)
+    suite.defer(sock.close)
+    talker = net.Talker(sock, tunnel.talker.remote, tunnel.talker.noise.remote_public, private)
+    poke("dawdle 900 wgt_peer_create")
+    suite.defer(poke, "dawdle 0")
+    setter = subprocess.Popen(["ip", "netns", "exec", ns.name, "bash", "-c",
+                               f"wg set {tunnel.dev} peer {net.b64(wg.public_of(private))} "
+                               f"preshared-key <(echo {net.b64(psk)}) allowed-ips {tunnel.far}0/32"])
+    answers, end = 0, time.monotonic() + PATIENCE
+    while setter.poll() is None or not answers:
+        assert time.monotonic() < end, "it never answers"
+        talker.send(talker.noise.create_initiation())
+        try:
+            message = sock.recv(65536)
+        except socket.timeout:
+            continue
+        answers += 1
+        try:
+            talker.noise.consume_response(message)
+        except wg.ProtocolError:
+            continue
+        raise AssertionError("a session without it")
+
+
 @suite.test("the side that began a session renews it with the first packet after 120 s")
 def _():
     tunnel = Tunnel()

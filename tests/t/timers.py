@@ -112,9 +112,18 @@ deaf.talker.handshake()
 # A session, and persistent keepalives.
 alive = Case("alive", keepalive=3)
 alive.talker.handshake()
-# The device begins, the peer answers; for a rekey after two minutes of sending.
+# The device begins, the peer answers, data, too; for a rekey after two minutes of sending.
 busy = Case("busy")
-busy.on_message = lambda m: wg.message_type(m) == wg.INITIATION and busy.answer(m)
+
+
+def answer_all(message):
+    if wg.message_type(message) == wg.INITIATION:
+        busy.answer(message)
+    elif len(message) > 32:
+        busy.talker.send(busy.session.encrypt())
+
+
+busy.on_message = answer_all
 
 Case.cases_socks = [case.sock for case in Case.cases]
 Case.by_sock = {case.sock: case for case in Case.cases}
