@@ -193,12 +193,9 @@ static bool nothing_under_way(const struct sock *sk, const struct sk_buff *skb)
 	return skb->ooo_okay || (!sk_is_tcp(sk) && sk_wmem_alloc_get(sk) <= skb->truesize);
 }
 
-/* A queue is a lane. By CPU, a socket keeps its own while there are packets in it, as with XPS. */
-static u16 trunk_select_queue(struct net_device *dev, struct sk_buff *skb,
-			      struct net_device *sb_dev)
+/* By CPU, a socket keeps its lane while there are packets in it, as with XPS. */
+static u16 select_slot(struct net_device *dev, const struct table *table, struct sk_buff *skb)
 {
-	struct trunk *trunk = netdev_priv(dev);
-	const struct table *table = rcu_dereference_bh(trunk->table);
 	struct sock *sk = skb->sk;
 	unsigned int slot;
 	int kept;
@@ -217,6 +214,19 @@ static u16 trunk_select_queue(struct net_device *dev, struct sk_buff *skb,
 	slot = choose(table, skb);
 	if (slot != kept && rcu_access_pointer(sk->sk_dst_cache))
 		sk_tx_queue_set(sk, slot);
+	return slot;
+}
+
+/* A queue is a lane. Packet sockets that bypass queues come here with no lock at all. */
+static u16 trunk_select_queue(struct net_device *dev, struct sk_buff *skb,
+			      struct net_device *sb_dev)
+{
+	struct trunk *trunk = netdev_priv(dev);
+	u16 slot;
+
+	rcu_read_lock();
+	slot = select_slot(dev, rcu_dereference(trunk->table), skb);
+	rcu_read_unlock();
 	return slot;
 }
 

@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import wgproto
-from net import Background, Namespace, b64, drain, sh, veth, wait_until, wireguard
+from net import Background, Namespace, b64, drain, sh, udp4, veth, wait_until, wireguard
 from tap import Skip, Suite
 from wglane import CHOICE_CPU, CHOICE_HASH, Lanes, set_choice
 from wgnl import NetlinkError
@@ -23,6 +23,7 @@ from wgnl import NetlinkError
 LANES, CPUS = 4, os.cpu_count()
 SOL_UDP, UDP_SEGMENT, SO_RCVBUFFORCE = 17, 103, 33
 PACKET_OUTGOING = 4
+SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
 
 suite = Suite()
 
@@ -484,6 +485,16 @@ def _():
     for _ in range(20):
         sock.sendto(b"x", ("10.0.0.2", 9))
     wait_until(lambda: sum(b.ns.counters(f"w{i}")["rx_drop_trunk_down"] for i in range(LANES)) >= 20, 5, "drops")
+
+
+@suite.test("a packet socket that bypasses queues sends through the trunk")
+def _():
+    fresh()
+    before = sum(a.sent())
+    with a.ns.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+        sock.sendto(udp4("10.0.0.1", "10.0.0.2", b"x"), ("west", 0x0800))
+    assert sum(a.sent()) == before + 1
 
 
 if __name__ == "__main__":
