@@ -155,7 +155,7 @@ static void ask_found_read(struct kernel *kernel, unsigned int index, bool begun
 	unsigned int i;
 
 	(void)index;
-	found_read(kernel, TRUNK_NAME, begun, &found);
+	found_read(kernel, TRUNK_NAME, begun ? LANES_MAX : 0, &found);
 	must(found.lanes <= LANES_MAX);
 	look_at_link(&found.link);
 	for (i = 0; i < found.lanes; i++) {

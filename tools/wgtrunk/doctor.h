@@ -61,7 +61,7 @@ struct doctor {
 	struct kernel *kernel;
 	const char *asked;
 	bool (*reload)(struct kernel *kernel, const char *name);
-	bool begun;
+	unsigned int begun;
 	bool configured;
 	struct config config;
 	struct found found;

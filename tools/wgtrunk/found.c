@@ -37,7 +37,7 @@ static bool is_ours(const struct link *link, const char *name, const char *kind,
 	return ours;
 }
 
-static bool read_lane(struct kernel *kernel, const struct link *link, bool begun,
+static bool read_lane(struct kernel *kernel, const struct link *link, unsigned int begun,
 		      struct found *found)
 {
 	int number = lane_number(found->name, link->name);
@@ -49,7 +49,7 @@ static bool read_lane(struct kernel *kernel, const struct link *link, bool begun
 	/* In a list that was made while names changed, one may be there twice. */
 	tunnel_free(&lane->tunnel);
 	lane->link = *link;
-	lane->ours = is_ours(link, found->name, KIND_LANE, begun);
+	lane->ours = is_ours(link, found->name, KIND_LANE, (unsigned int)number < begun);
 	lane->place.home = -1;
 	if ((unsigned int)number >= found->lanes)
 		found->lanes = number + 1;
@@ -58,7 +58,7 @@ static bool read_lane(struct kernel *kernel, const struct link *link, bool begun
 		place_read(kernel, link->index, &lane->place));
 }
 
-bool found_read(struct kernel *kernel, const char *name, bool begun, struct found *found)
+bool found_read(struct kernel *kernel, const char *name, unsigned int begun, struct found *found)
 {
 	unsigned int count, i;
 	struct link *links;
@@ -76,7 +76,7 @@ bool found_read(struct kernel *kernel, const char *name, bool begun, struct foun
 			continue;
 		}
 		found->link = links[i];
-		found->ours = is_ours(&links[i], name, KIND_TRUNK, begun);
+		found->ours = is_ours(&links[i], name, KIND_TRUNK, begun > 0);
 	}
 	free(links);
 	return good && (!found->ours ||

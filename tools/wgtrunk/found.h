@@ -48,14 +48,15 @@ struct found {
 /**
  * found_read() - all that there is of a trunk
  * @name: its name
- * @begun: it was being set up before: what has the right name and kind and no alias
- *	   at all is ours, too
+ * @begun: it was being set up before, with so many lanes, 0 if not: what of these has
+ *	   the right name and kind and no alias at all is ours, too
  * @found: freed by found_free(), also after an error
  *
  * Return: whether that went well, also where nothing was found; if not, there is a
  * message.
  */
-bool found_read(struct kernel *kernel, const char *name, bool begun, struct found *found);
+bool found_read(struct kernel *kernel, const char *name, unsigned int begun,
+		struct found *found);
 
 void found_free(struct found *found);
 

@@ -688,7 +688,7 @@ static void undo(struct work *work)
 	drop_steps(work);
 	found_free(&work->found);
 	work->manner = &quiet;
-	if (!found_read(work->kernel, work->name, true, &work->found))
+	if (!found_read(work->kernel, work->name, work->lanes, &work->found))
 		return;
 	plan_down(work);
 	/* What is left is ours to the next one only while it is remembered. */
@@ -696,6 +696,17 @@ static void undo(struct work *work)
 		return;
 	steer_down(work->name, work->state);
 	run_forget(work->name);
+}
+
+/* Those that are wanted, and those of ours that there are. */
+static unsigned int lanes_at_work(const struct work *work)
+{
+	unsigned int lanes = work->lanes, i;
+
+	for (i = lanes; i < work->found.lanes; i++)
+		if (work->found.lane[i].ours)
+			lanes = i + 1;
+	return lanes;
 }
 
 static void steer(struct work *work)
@@ -713,6 +724,7 @@ static bool run_up(struct work *work)
 		return run_steps(work);
 	/* Until it is complete, what has the right name and no alias is ours. */
 	json_object_set_new(work->state, "complete", json_false());
+	json_object_set_new(work->state, "lanes", json_integer(lanes_at_work(work)));
 	if (!run_save(work->name, work->state) || !run_steps(work))
 		return false;
 	steer(work);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "run.h"
 #include "util.h"
 
@@ -154,9 +155,13 @@ bool run_remembered(const char *name)
 	return there;
 }
 
-bool run_begun(const char *name, json_t *state)
+unsigned int run_begun(const char *name, json_t *state)
 {
-	return run_remembered(name) && !json_is_true(json_object_get(state, "complete"));
+	json_int_t lanes = json_integer_value(json_object_get(state, "lanes"));
+
+	if (!run_remembered(name) || json_is_true(json_object_get(state, "complete")))
+		return 0;
+	return lanes > 0 && lanes < LANES_MAX ? lanes : LANES_MAX;
 }
 
 bool run_save(const char *name, json_t *state)

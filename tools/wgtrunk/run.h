@@ -60,8 +60,11 @@ json_t *run_others(const char *name);
 /* run_remembered() - whether there is anything remembered of it. */
 bool run_remembered(const char *name);
 
-/* run_begun() - whether a change of it, whose state was loaded, has not come to its end. */
-bool run_begun(const char *name, json_t *state);
+/*
+ * run_begun() - how many lanes it was to have, at least 1, where a change of it, whose
+ * state was loaded, has not come to its end; 0 where it has.
+ */
+unsigned int run_begun(const char *name, json_t *state);
 
 /* run_save() - remember it, whole or, with a message, as it was. */
 bool run_save(const char *name, json_t *state);
