@@ -132,6 +132,8 @@ void wgt_inline_flush(void)
  */
 static void inline_quiesce(struct wgt_device *wg)
 {
+	/* Pieces of an aggregate whose last one did not come are handed over by a poll. */
+	wgt_inline_flush();
 	while (atomic_read(&wg->handed) || atomic_read(&wg->later))
 		usleep_range(50, 500);
 	wgt_inline_flush();

@@ -66,10 +66,14 @@ static bool writable_in_place(const struct sk_buff *skb)
 	return !skb_is_nonlinear(skb) && !skb_cloned(skb) && !skb_shared(skb);
 }
 
-/* The only two owners whose accounting may move to another skb. */
+/*
+ * The only two owners whose accounting may move to another skb. One that a queue
+ * took the packet from, as netem does, still has the socket, which is charged for
+ * nothing any more.
+ */
 static bool owner_can_move(const struct sk_buff *skb)
 {
-	return skb->sk && skb->destructor &&
+	return skb->sk && skb->destructor && skb->destructor != sock_efree &&
 	       (skb->destructor == sock_wfree || (sk_fullsock(skb->sk) && sk_is_tcp(skb->sk)));
 }
 

@@ -11,6 +11,7 @@ with nonces that leave nothing out.
 import fcntl
 import os
 import random
+import re
 import socket
 import struct
 import sys
@@ -353,8 +354,8 @@ class TcpSink:
             self.answer(packet, ACK, self.next)
 
 
-def tcp_transfer(family, mss, size, congested=False, rarely=False):
-    """Sends @size bytes over TCP; compares all of its packets."""
+def tcp_transfer(family, mss, size, congested=False, rarely=False, charged=None):
+    """Sends @size bytes over TCP; compares all of its packets. @charged: gets what the idle socket is charged for."""
     if time.monotonic() - talker.session_born > 60:
         talker.handshake()
     sink = TcpSink(family, mss, rarely)
@@ -371,6 +372,9 @@ def tcp_transfer(family, mss, size, congested=False, rarely=False):
                 sink.ece = congested
                 time.sleep(0.3)
             wait_until(lambda: not struct.unpack("i", fcntl.ioctl(sock, SIOCOUTQ, bytes(4)))[0], 20, "acknowledgement")
+            if charged is not None:
+                time.sleep(0.5)
+                charged.append(int(re.search(r"skmem:.*,t(\d+),", host.run("ss -tmnH state established"))[1]))
             sock.shutdown(socket.SHUT_WR)
             time.sleep(0.5)
         marker.sendto(mark, ("10.0.0.2", 9))
@@ -409,6 +413,19 @@ def _():
         packets = tcp_transfer(family, mss, 400000, congested=True)
         said = [p for p in packets[1:] if p[transport_of(p)[0] + 13] & CWR]
         assert said, "no packet said it"
+
+
+@suite.test("packets that were taken off their socket on the way: it is charged for none of them any more")
+def _():
+    # Delayed, they are the queue's.
+    host.run("tc qdisc add dev wg0 root netem delay 5ms")
+    try:
+        charged = []
+        with SuperpacketsCounted(10):
+            tcp_transfer(4, 1380, 300000, charged=charged)
+        assert charged == [0], charged
+    finally:
+        host.run("tc qdisc del dev wg0 root")
 
 
 @suite.test("TCP over IPv6 in packets of more than 64 KiB")
