@@ -440,11 +440,15 @@ def _():
     try:
         for whole in (True, False):
             switch(superpackets_out=whole)
-            # Else it remembers how congested earlier tests were.
-            host.ip("tcp_metrics flush")
-            with SuperpacketsCounted(100 if whole else 0):
-                packets = tcp_transfer(6, 1360, 2000000, rarely=True)
-            assert max(map(len, packets)) > 66000, f"the longest packet has {max(map(len, packets))} bytes"
+            longest = []
+            while max(longest, default=0) <= 66000:
+                # How long they get is TCP's affair, and on a busy machine not always so much.
+                assert len(longest) < 5, f"the longest packets have {longest} bytes"
+                # Else it remembers how congested earlier tests were.
+                host.ip("tcp_metrics flush")
+                with SuperpacketsCounted(100 if whole else 0):
+                    packets = tcp_transfer(6, 1360, 2000000, rarely=True)
+                longest.append(max(map(len, packets)))
     finally:
         switch(superpackets_out=True)
         host.ip("link set wg0 gso_max_size 65536")
