@@ -53,6 +53,14 @@ def poke(command):
             os.close(fd)
 
 
+def dawdle(ms, function=""):
+    """Who returns from that function of the module is away for so long, until the test ends; see tests/poke/poke.c."""
+    if "kretprobe" not in open("/proc/kallsyms", encoding="ascii").read():
+        raise tap.Skip("no kretprobes")
+    poke(f"dawdle {ms} {function}")
+    suite.defer(poke, "dawdle 0")
+
+
 class Tunnel:
     """A new device, and its only peer: a socket in Python."""
 
@@ -186,12 +194,9 @@ def messages_about(dev, what):
 
 @suite.test("an answer that comes before the initiation's sender goes on is an answer: no other initiation follows")
 def _():
-    if "kretprobe" not in open("/proc/kallsyms", encoding="ascii").read():
-        raise tap.Skip("no kretprobes")
     # Which CPU's worker takes an answer changes; that of the sender can't while it is away.
     tunnels = [Tunnel() for _ in range(6)]
-    poke("dawdle 200")
-    suite.defer(poke, "dawdle 0")
+    dawdle(200)
     for tunnel in tunnels:
         tunnel.begun_by_device()
     poke("dawdle 0")
@@ -202,11 +207,8 @@ def _():
 
 @suite.test("an initiation whose deadline is over before its sender goes on is followed by another one")
 def _():
-    if "kretprobe" not in open("/proc/kallsyms", encoding="ascii").read():
-        raise tap.Skip("no kretprobes")
     tunnel = Tunnel()
-    poke("dawdle 900")
-    suite.defer(poke, "dawdle 0")
+    dawdle(900)
     tunnel.send()
     tunnel.wait_for(wg.INITIATION)
     tunnel.poke(f"pass {RETRY_AFTER + 1}")
@@ -242,15 +244,12 @@ def _():
 
 @suite.test("a peer is never there without its pre-shared key")
 def _():
-    if "kretprobe" not in open("/proc/kallsyms", encoding="ascii").read():
-        raise tap.Skip("no kretprobes")
     tunnel = Tunnel()
     private, psk = wg.generate_private(), wg.generate_private()
     sock = ns.udp("127.0.0.1", timeout=0.3)
     suite.defer(sock.close)
     talker = net.Talker(sock, tunnel.talker.remote, tunnel.talker.noise.remote_public, private)
-    poke("dawdle 900 wgt_peer_create")
-    suite.defer(poke, "dawdle 0")
+    dawdle(900, "wgt_peer_create")
     setter = subprocess.Popen(["ip", "netns", "exec", ns.name, "bash", "-c",
                                f"wg set {tunnel.dev} peer {net.b64(wg.public_of(private))} "
                                f"preshared-key <(echo {net.b64(psk)}) allowed-ips {tunnel.far}0/32"])
