@@ -21,8 +21,8 @@
 
 LANES=4 CONNECTIONS=16
 # Each connection I of an exchange sends so many bytes of its side's payload, from
-# I * STEP on.
-declare -A size=([v4]=$((1 << 20)) [v6]=$((1 << 18)) [scale]=$((1 << 20)))
+# I * STEP on. Those of `scale` must outlast a call of wgtrunk, on any machine.
+declare -A size=([v4]=$((1 << 20)) [v6]=$((1 << 18)) [scale]=$((6 << 20)))
 STEP=10007
 # The link, and the networks behind the sides.
 declare -A link=([A]=192.0.2.1 [B]=192.0.2.2)
@@ -496,7 +496,7 @@ make_payload()
 	local from to i exchange
 
 	for from in A B; do
-		head -c $((CONNECTIONS * STEP + (1 << 20))) /dev/urandom >"$run/$from/payload/payload.$from"
+		head -c $((CONNECTIONS * STEP + size[scale])) /dev/urandom >"$run/$from/payload/payload.$from"
 	done
 	for from in A B; do
 		to=${other[$from]}

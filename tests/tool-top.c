@@ -91,7 +91,7 @@ static void make_lane(struct found_lane *lane, unsigned int number, double speed
 	lane->tunnel.peers->handshake = number ? time(NULL) - 200 * number : 0;
 }
 
-bool found_read(struct kernel *kernel, const char *name, bool begun, struct found *found)
+bool found_read(struct kernel *kernel, const char *name, unsigned int begun, struct found *found)
 {
 	const char *gone = getenv("GONE");
 	unsigned int i;
