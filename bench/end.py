@@ -230,6 +230,12 @@ class End:
         """NAPI in threads or in softirq, of a tunnel whose peers are set: each peer has one."""
         self.run(None, ["ip", "netns", "exec", ns_name(ns), "sh", "-c", f"echo {int(on)} >/sys/class/net/{dev}/threaded"])
 
+    def queue_per_cpu(self, ns, dev, cpus):
+        """CPU i sends through queue i, as drivers of NICs set it (XPS)."""
+        if cpus > 1:
+            self.run(None, ["ip", "netns", "exec", ns_name(ns), "sh", "-c", "; ".join(
+                f"echo {1 << i:x} >/sys/class/net/{dev}/queues/tx-{i}/xps_cpus" for i in range(cpus))])
+
     def make_trunk(self, ns, name, lanes, choice):
         """One interface over all tunnels; by CPU, tunnel i is at home on CPU i."""
         self.batch(ns, [f"link add {name} type wgtrunk"] + [f"link set wg{i} master {name}" for i in range(lanes)])
