@@ -112,6 +112,9 @@ static int wgt_stop_dev(struct net_device *dev)
 
 	mutex_lock(&wg->config);
 	wgt_socket_close(wg);
+	/* That waited for senders, unless its namespace had taken the sockets away before. */
+	if (!rcu_access_pointer(wg->creating_net))
+		synchronize_net();
 	wgt_handshake_device_stop(wg);
 	/* What is under way might have handshakes begun that are stopped below. */
 	wg->pipeline->quiesce(wg);
@@ -518,6 +521,7 @@ static void netns_pre_exit(struct net *net)
 			continue;
 		pr_debug("%s: Namespace of its sockets goes, no more traffic\n", wg->dev->name);
 		netif_carrier_off(wg->dev);
+		wgt_trunk_lane_is_dead(wg);
 		mutex_lock(&wg->config);
 		rcu_assign_pointer(wg->creating_net, NULL);
 		wgt_socket_close(wg);

@@ -238,20 +238,23 @@ static void count_others(struct net_device *dev, unsigned int others, u64 sent_b
 
 int wgt_socket_send(struct wgt_peer *peer, struct sk_buff *skb, u8 tos)
 {
-	unsigned int packets = packets_of(skb);
+	unsigned int packets = packets_of(skb), len = skb->len, slot;
 	struct net_device *dev = peer->wg->dev;
 	struct wgt_endpoint endpoint, before;
-	unsigned int len = skb->len;
+	struct sock *sk;
 	u64 sent_before;
 	int ret;
 
 	rcu_read_lock_bh();
+	sk = wgt_trunk_save_slot(peer->wg, skb, &slot);
 	wgt_peer_get_endpoint(peer, &endpoint);
 	before = endpoint;
 	sent_before = u64_stats_read(&this_cpu_ptr(dev->tstats)->tx_packets);
 	ret = send_to(peer->wg, skb, &endpoint, tos, &peer->route_cache);
 	if (packets > 1 && likely(!ret))
 		count_others(dev, packets - 1, sent_before);
+	if (sk)
+		wgt_trunk_restore_slot(sk, slot);
 	rcu_read_unlock_bh();
 
 	if (unlikely(memcmp(&endpoint.src6, &before.src6, sizeof(before.src6))))

@@ -17,6 +17,10 @@
 #define BUCKETS		4096
 #define NO_SLOT		U16_MAX
 
+/* See slot_kept(). */
+#define SLOT_TAG	0x4000U
+#define SLOT_MASK	(WGT_TRUNK_LANES - 1U)
+
 /* With one, nobody asks which it is to be; see trunk_select_queue(). */
 #define QUEUES_MIN	2U
 
@@ -59,9 +63,10 @@ struct trunk {
 
 /* --- the table --- */
 
+/* Without carrier the namespace of its sockets has died. */
 static bool sends(const struct wgt_device *wg)
 {
-	return wg && wg->lane.active && wg->lane.up;
+	return wg && wg->lane.active && wg->lane.up && netif_carrier_ok(wg->dev);
 }
 
 /* How many buckets each lane is to have: in proportion, and all of them. */
@@ -137,21 +142,23 @@ static struct table *make_table(const struct trunk *trunk, const struct table *o
 	return table;
 }
 
-/* What senders see is as it should be; -ENOMEM, and as it was. RTNL is held. */
+/* What senders see is as it should be; or an error, and as it was. RTNL is held. */
 static int rebuild(struct trunk *trunk)
 {
 	struct table *old = rtnl_dereference(trunk->table), *table;
 	struct net_device *dev = trunk->dev;
 	unsigned int queues;
+	int ret;
 
 	table = make_table(trunk, old);
 	if (!table)
 		return -ENOMEM;
 	queues = max(table->slots, QUEUES_MIN);
 	/* Only an increase can fail. */
-	if (queues > dev->real_num_tx_queues && netif_set_real_num_tx_queues(dev, queues)) {
+	ret = queues > dev->real_num_tx_queues ? netif_set_real_num_tx_queues(dev, queues) : 0;
+	if (ret) {
 		kfree(table);
-		return -ENOMEM;
+		return ret;
 	}
 	rcu_assign_pointer(trunk->table, table);
 	if (queues < dev->real_num_tx_queues)
@@ -166,9 +173,9 @@ static int rebuild(struct trunk *trunk)
 
 /* --- sending --- */
 
-static bool usable(const struct table *table, int slot)
+static bool usable(const struct table *table, unsigned int slot)
 {
-	return slot >= 0 && slot < table->slots && READ_ONCE(table->lane[slot]);
+	return slot < table->slots && READ_ONCE(table->lane[slot]);
 }
 
 /* The slot for a packet of which nothing is under way; there are active lanes. */
@@ -193,12 +200,28 @@ static bool nothing_under_way(const struct sock *sk, const struct sk_buff *skb)
 	return skb->ooo_okay || (!sk_is_tcp(sk) && sk_wmem_alloc_get(sk) <= skb->truesize);
 }
 
+/*
+ * Which lane a socket's packets took is kept where devices keep their queue, and as a
+ * number that no device has, so that an underlay's device chooses its own. Not read by
+ * sk_tx_queue_get(), which on later kernels forgets after a second, under way or not.
+ */
+static unsigned int slot_kept(const struct sock *sk)
+{
+	unsigned int kept = READ_ONCE(sk->sk_tx_queue_mapping);
+
+	return (kept & ~SLOT_MASK) == SLOT_TAG ? kept & SLOT_MASK : NO_SLOT;
+}
+
+static void keep_slot(struct sock *sk, unsigned int slot)
+{
+	sk_tx_queue_set(sk, SLOT_TAG | slot);
+}
+
 /* By CPU, a socket keeps its lane while there are packets in it, as with XPS. */
 static u16 select_slot(struct net_device *dev, const struct table *table, struct sk_buff *skb)
 {
 	struct sock *sk = skb->sk;
-	unsigned int slot;
-	int kept;
+	unsigned int slot, kept;
 
 	if (unlikely(!table->active)) {
 		/* Without carrier that is where it ends, and the device does not see it. */
@@ -208,12 +231,12 @@ static u16 select_slot(struct net_device *dev, const struct table *table, struct
 	}
 	if (!table->by_cpu || !sk || !sk_fullsock(sk))
 		return choose(table, skb);
-	kept = sk_tx_queue_get(sk);
+	kept = slot_kept(sk);
 	if (usable(table, kept) && !nothing_under_way(sk, skb))
 		return kept;
 	slot = choose(table, skb);
 	if (slot != kept && rcu_access_pointer(sk->sk_dst_cache))
-		sk_tx_queue_set(sk, slot);
+		keep_slot(sk, slot);
 	return slot;
 }
 
@@ -228,6 +251,38 @@ static u16 trunk_select_queue(struct net_device *dev, struct sk_buff *skb,
 	slot = select_slot(dev, rcu_dereference(trunk->table), skb);
 	rcu_read_unlock();
 	return slot;
+}
+
+/* Which queue XPS gives a packet goes by the CPU that it says it comes from. */
+static void pin_queue(struct sk_buff *skb, unsigned int cpu)
+{
+#if defined(CONFIG_NET_RX_BUSY_POLL) || defined(CONFIG_XPS)
+	skb->sender_cpu = cpu + 1;
+#endif
+}
+
+struct sock *wgt_trunk_save_slot(const struct wgt_device *wg, struct sk_buff *skb,
+				 unsigned int *slot)
+{
+	int home = READ_ONCE(wg->home);
+	struct sock *sk = skb->sk;
+
+	if (!sk || !sk_fullsock(sk))
+		return NULL;
+	*slot = slot_kept(sk);
+	if (*slot == NO_SLOT)
+		return NULL;
+	pin_queue(skb, home >= 0 ? home : *slot % nr_cpu_ids);
+	/* The packet may be gone before its sending ends, and not all packets hold their socket. */
+	return refcount_inc_not_zero(&sk->sk_wmem_alloc) ? sk : NULL;
+}
+
+void wgt_trunk_restore_slot(struct sock *sk, unsigned int slot)
+{
+	/* Else somebody else has chosen meanwhile. */
+	if (slot_kept(sk) == NO_SLOT)
+		keep_slot(sk, slot);
+	sk_free(sk);
 }
 
 static struct wgt_device *any_lane(const struct table *table, struct sk_buff *skb)
@@ -327,8 +382,8 @@ static int trunk_add_slave(struct net_device *dev, struct net_device *slave,
 			   struct netlink_ext_ack *extack)
 {
 	struct trunk *trunk = netdev_priv(dev);
+	unsigned int slot, limit;
 	struct wgt_device *wg;
-	unsigned int slot;
 	int ret;
 
 	if (!wgt_device_is_ours(slave)) {
@@ -336,9 +391,11 @@ static int trunk_add_slave(struct net_device *dev, struct net_device *slave,
 		return -EINVAL;
 	}
 	wg = netdev_priv(slave);
-	for (slot = 0; slot < WGT_TRUNK_LANES && trunk->lane[slot]; slot++)
+	/* Who made it may have wanted fewer queues. */
+	limit = min(dev->num_tx_queues, WGT_TRUNK_LANES);
+	for (slot = 0; slot < limit && trunk->lane[slot]; slot++)
 		;
-	if (slot == WGT_TRUNK_LANES) {
+	if (slot == limit) {
 		NL_SET_ERR_MSG(extack, "a trunk can have no more lanes");
 		return -ENOSPC;
 	}
@@ -361,16 +418,19 @@ static int trunk_add_slave(struct net_device *dev, struct net_device *slave,
 	return 0;
 }
 
+/* At once, whether there is memory for a table without it or not. */
+static void leave_out(struct trunk *trunk, struct wgt_device *wg)
+{
+	WRITE_ONCE(rtnl_dereference(trunk->table)->lane[wg->lane.slot], NULL);
+	rebuild(trunk);
+}
+
 /* It neither sends nor receives for the trunk after the next grace period. */
 static void release(struct trunk *trunk, struct wgt_device *wg)
 {
-	struct table *table = rtnl_dereference(trunk->table);
-
 	trunk->lane[wg->lane.slot] = NULL;
 	RCU_INIT_POINTER(wg->lane.trunk, NULL);
-	/* At once, whether there is memory for a table without it or not. */
-	WRITE_ONCE(table->lane[wg->lane.slot], NULL);
-	rebuild(trunk);
+	leave_out(trunk, wg);
 	netdev_upper_dev_unlink(wg->dev, trunk->dev);
 }
 
@@ -395,6 +455,14 @@ static void release_all(struct trunk *trunk)
 	wgt_inline_flush();
 }
 
+void wgt_trunk_lane_is_dead(struct wgt_device *wg)
+{
+	struct net_device *dev = rtnl_dereference(wg->lane.trunk);
+
+	if (dev)
+		leave_out(netdev_priv(dev), wg);
+}
+
 int wgt_trunk_lane_changed(struct wgt_device *wg)
 {
 	struct net_device *dev = rtnl_dereference(wg->lane.trunk);
@@ -414,10 +482,14 @@ static int lane_event(struct net_device *dev, unsigned long event)
 		trunk_del_slave(trunk, dev);
 		break;
 	case NETDEV_UP:
+		wg->lane.up = true;
+		if (rebuild(netdev_priv(trunk)))
+			netdev_warn(trunk, "no memory to send through %s\n", dev->name);
+		break;
 	case NETDEV_GOING_DOWN:
-		/* Between the latter and ndo_stop is a grace period. */
-		wg->lane.up = event == NETDEV_UP;
-		rebuild(netdev_priv(trunk));
+		/* Who sends through it still is waited for when its sockets are closed. */
+		wg->lane.up = false;
+		leave_out(netdev_priv(trunk), wg);
 		break;
 	case NETDEV_CHANGEMTU:
 	case NETDEV_FEAT_CHANGE:

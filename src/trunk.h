@@ -11,6 +11,8 @@
 #include <linux/types.h>
 
 struct net_device;
+struct sk_buff;
+struct sock;
 struct wgt_device;
 
 #define WGT_TRUNK_LANES		256
@@ -34,6 +36,29 @@ struct wgt_lane {
 
 /* wgt_trunk_is_ours() - is this a trunk? Any context. */
 bool wgt_trunk_is_ours(const struct net_device *dev);
+
+/**
+ * wgt_trunk_save_slot() - before a lane sends: so that what its packet's socket remembers stays
+ * @wg: the lane
+ * @skb: what it sends, maybe of a local socket
+ * @slot: set to what it remembers
+ *
+ * A trunk that chooses by CPU keeps a socket's lane where the underlay's device writes its
+ * own queue. That is to be the lane's, wherever the packet was sent from: of a NIC, the
+ * one that XPS has for its home CPU.
+ *
+ * Context: BH disabled.
+ * Return: the socket, held, for wgt_trunk_restore_slot() after the packet was sent; NULL
+ * if there is nothing to restore.
+ */
+struct sock *wgt_trunk_save_slot(const struct wgt_device *wg, struct sk_buff *skb,
+				 unsigned int *slot);
+
+/* wgt_trunk_restore_slot() - remember the lane again, and let go of @sk. BH disabled. */
+void wgt_trunk_restore_slot(struct sock *sk, unsigned int slot);
+
+/* wgt_trunk_lane_is_dead() - it has lost its carrier, and does not get it back. RTNL is held. */
+void wgt_trunk_lane_is_dead(struct wgt_device *wg);
 
 /* wgt_trunk_lane_changed() - its home CPU, @active or @weight did. RTNL is held. */
 int wgt_trunk_lane_changed(struct wgt_device *wg);

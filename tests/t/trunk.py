@@ -142,6 +142,15 @@ def _():
     a.ns.ip(*(f"link del x{i}" for i in range(257)))
 
 
+@suite.test("made with fewer queues, a trunk has no more lanes than that")
+def _():
+    a.ns.ip("link add few numtxqueues 2 type wgtrunk", *(f"link add x{i} type wireguard" for i in range(3)))
+    suite.defer(sh, f"ip -n {a.ns.name} link del few; for i in 0 1 2; do ip -n {a.ns.name} link del x$i; done", False)
+    a.ns.ip("link set x0 master few", "link set x1 master few")
+    said = sh(f"ip -n {a.ns.name} link set x2 master few 2>&1", check=False)
+    assert "no more lanes" in said, said
+
+
 @suite.test("active and weight: what is bad is refused")
 def _():
     assert "not a lane" in refused(errno.EINVAL, b.lanes.change, lone(), active=1)
@@ -264,6 +273,62 @@ def _():
         assert sent[cpu] >= 200 and sum(sent) - sent[cpu] < 20, f"CPU {cpu}: sent {sent}"
         assert received[cpu] >= 200 and sum(received) - received[cpu] < 20, f"CPU {cpu}: received {received}"
         assert handed < 20, f"{handed} handed over"
+
+
+@suite.test("by CPU: TCP keeps its lane, whatever queue the underlay's device chooses")
+def _():
+    fresh()
+    # Whatever happens on these CPUs has a lane at home there: what takes another one was sent there by somebody else.
+    cpus = range(min(CPUS, 2))
+    homes = {LANES - 1 - cpu: cpu for cpu in cpus}
+    a.ns.ip("link add many0 numtxqueues 2 numrxqueues 2 type veth "
+            f"peer name many0 netns {b.ns.name} numtxqueues 2 numrxqueues 2",
+            "address add 192.168.2.1/24 dev many0", "link set many0 up")
+    suite.defer(sh, f"ip -n {a.ns.name} link del many0", False)
+    b.ns.ip("address add 192.168.2.2/24 dev many0", "link set many0 up")
+    # Where there is XPS, each CPU has a queue.
+    a.ns.run("; ".join(f"echo {1 << i} >/sys/class/net/many0/queues/tx-{i}/xps_cpus" for i in (0, 1)), check=False)
+    # Slow, so that packets are under way.
+    a.ns.run("tc qdisc replace dev many0 root tbf rate 50mbit burst 100k limit 1m")
+
+    def go_by(net):
+        for site, other in ((a, b), (b, a)):
+            site.ns.run("; ".join(f"wg set w{i} peer {b64(wgproto.public_of(other.keys[i]))} "
+                                  f"endpoint 192.168.{net}.{other.number}:{1000 + i}" for i in range(LANES)))
+
+    go_by(2)
+    suite.defer(go_by, 1)
+    a.choose(CHOICE_CPU)
+    for lane in range(LANES):
+        a.lanes.change(f"w{lane}", home_cpu=homes.get(lane, -1))
+    server = b.ns.socket(socket.AF_INET, socket.SOCK_STREAM)
+    server.bind(("10.0.0.2", 5001))
+    server.listen(1)
+    length, before, received = 8 << 20, a.sent(), []
+
+    def serve():
+        os.sched_setaffinity(0, cpus)
+        connection, _ = server.accept()
+        with connection:
+            while piece := connection.recv(1 << 16):
+                received.append(len(piece))
+
+    def talk():
+        os.sched_setaffinity(0, cpus)
+        with a.ns.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.settimeout(60)
+            sock.connect(("10.0.0.2", 5001))
+            sock.sendall(bytes(length))
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (serve, talk)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(received) == length, f"{sum(received)} of {length} bytes came"
+    got = [x - y for x, y in zip(a.sent(), before)]
+    assert sum(got[lane] for lane in homes) >= length / 1400, got
+    assert sum(got) - sum(got[lane] for lane in homes) < 20, f"{got}, at home are {list(homes)}"
 
 
 @suite.test("MTU and features follow the lanes")
@@ -436,6 +501,25 @@ def _():
     other.ip(f"link set west netns {a.ns.name}")
     a.ns.ip(*(f"link set w{i} master west" for i in range(LANES)), "address add 10.0.0.1/24 dev west", "link set west up")
     a.ns.run("ping -q -c 2 -W 5 10.0.0.2")
+
+
+@suite.test("a lane without a socket, whose first namespace has died: it is left out")
+def _():
+    fresh()
+    born = Namespace("born")
+    wireguard(born, "w9", a.keys[0])
+    born.ip(f"link set w9 netns {a.ns.name}")
+    a.ns.ip("link set w9 master west", "link set w9 up")
+    suite.defer(sh, f"ip -n {a.ns.name} link del w9", False)
+    for i in range(LANES):
+        a.lanes.change(f"w{i}", active=0)
+    assert a.carrier() == "1"
+    born.remove()
+    wait_until(lambda: a.carrier() == "0", 10, "no carrier")
+    a.lanes.change("w0", active=1)
+    for _ in range(20):
+        a.ns.run("ping -q -c 1 -W 5 10.0.0.2")
+    assert not a.ns.statistics("w9")["tx"]["packets"] + a.ns.statistics("w9")["tx"]["errors"]
 
 
 @suite.test("a lane whose far end is routed through the trunk: dropped, and counted")
