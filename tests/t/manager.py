@@ -213,6 +213,7 @@ def _():
     a.refused(f"up --dry-run {a.path}", a.path, ":2: Lanes: not a whole number")
     bad(":8: CPU 99 is not online here", CPUs="99", Lanes=1)
     bad(":3: 4 lanes from ListenPort 65534 on go past port 65535", ListenPort=65534)
+    bad(":9: 4 lanes from the port in 192.0.2.1:65534 on go past port 65535", Endpoint="192.0.2.1:65534")
     bad(":12: 10.2.0.0/16 and 10.2.1.0/24 overlap", site={"Prefixes": "10.2.0.0/16, 10.2.1.0/24"})
     bad(":12: the far end's own address is in 192.168.0.0/16", site={"Prefixes": "192.168.0.0/16"})
     bad(":10: nowhere.invalid can't be looked up", site={"Endpoint": "nowhere.invalid:51820"})
@@ -566,6 +567,114 @@ def _():
     assert shown["addresses"] == ["10.255.0.3/29"] and "10.2.0.0/17" in shown["routes"], shown
     assert "src 10.255.0.3" in a.ns.run("ip route get 10.2.3.4")
     assert a.tool(f"reload --verbose {a.path}") == ""
+
+
+def settled(site, lanes, port, mtu=1420):
+    """Reloaded, it is so, and there is nothing left to do."""
+    site.tool(f"reload {site.path}")
+    shown = site.show()
+    assert [lane["listen_port"] for lane in shown["lanes"]] == [port + i for i in range(lanes)], shown
+    assert [shown["mtu"]] + [lane["mtu"] for lane in shown["lanes"]] == [mtu] * (lanes + 1), shown
+    assert site.tool(f"reload --verbose {site.path}") == ""
+
+
+def all_send(lanes):
+    """Reloaded until they do: initiations that cross come to nothing, for 5 s."""
+    for _ in range(5):
+        for site in (b, a):
+            site.tool(f"reload {site.path}")
+        if a.active() == b.active() == list(range(lanes)):
+            return
+    raise AssertionError(f"{a.active()} and {b.active()} of {lanes} lanes send")
+
+
+@suite.test("reload: fewer lanes and a larger MTU; ports that lanes to go have, or one that was removed had")
+def _():
+    fresh(MTU=1380)
+    for site, port in ((a, 51822), (b, 51820)):
+        site.configure(Lanes=2, CPUs="auto", ListenPort=port, site={"Endpoint": f"192.168.1.{site.other.number}:"
+                                                                    f"{51820 if site is a else 51822}"})
+        settled(site, 2, port)
+    ping(a, b.address)
+    # One of three is missing, the others' ports are each other's new ones.
+    b.configure(Lanes=3, CPUs="auto", site={"Endpoint": "192.168.1.1:51822"})
+    a.configure(Lanes=3, CPUs="auto", ListenPort=51822)
+    for site in (a, b):
+        site.tool(f"reload {site.path}")
+    all_send(3)
+    a.ns.ip("link del west.0")
+    a.configure(Lanes=3, CPUs="auto", ListenPort=51823)
+    settled(a, 3, 51823)
+    a.ns.run("wg set west.0 listen-port 999; wg set west.1 listen-port 51823; wg set west.0 listen-port 51824")
+    settled(a, 3, 51823)
+    # Without IPv6, which the kernel takes away then, no address or route of it can be set.
+    a.ns.ip("link set west mtu 1000")
+    settled(a, 3, 51823)
+    assert len(a.show()["addresses"]) == 2
+
+
+@suite.test("scale to lanes that have no session: those that have go on")
+def _():
+    hardly_the_kernels()
+    fresh()
+    key = sh("wg genkey | wg pubkey").strip()
+    a.ns.run(f"wg set west.0 peer {a.lanes()[0]['peer']['public_key']} remove peer {key} endpoint 192.168.1.2:51820 "
+             "persistent-keepalive 25")
+    said = a.tool("scale west 1", check=False)
+    assert a.status == 1 and "none of the lanes 0 to 0 has a session" in said, said
+    assert set(a.active()) >= {1, 2, 3}, a.active()
+
+
+@suite.test("reload: a lane that was down does not send before it has a session again")
+def _():
+    hardly_the_kernels()
+    fresh()
+    b.ns.ip("link set east.1 down")
+    a.ns.ip("link set west.1 down")
+    # It is up by the second time, but the handshake it had before is worth nothing.
+    for _ in range(2):
+        said = a.tool(f"reload {a.path}")
+        assert "west.1 has no session" in said and a.active() == [0, 2, 3], said
+    all_send(LANES)
+
+
+@suite.test("scale to a lane that is down: the others go on")
+def _():
+    hardly_the_kernels()
+    fresh()
+    a.ns.ip("link set west.0 down")
+    said = a.tool("scale west 1", check=False)
+    assert a.status == 1 and "none of the lanes 0 to 0 has a session" in said, said
+    assert set(a.active()) >= {1, 2, 3}, a.active()
+
+
+@suite.test("without keepalives: scale to lanes that nothing was sent through yet")
+def _():
+    hardly_the_kernels()
+    for site in (a, b):
+        site.tool(f"down {site.trunk}", check=False)
+        site.keygen()
+        site.configure(site={"PersistentKeepalive": "off"})
+    for site in (a, b):
+        site.tool(f"up {site.path}")
+    # A flow that takes another lane than the first.
+    for port in range(20000, 20050):
+        with a.ns.udp(a.address, port) as sock:
+            sock.sendto(b"?", (b.address, 9))
+        if any(lane["peer"]["latest_handshake"] for lane in a.lanes()[1:]):
+            break
+        time.sleep(0.1)
+    a.tool("scale west 1")
+    assert a.active() == [0]
+    ping(a, b.address)
+
+
+@suite.test("show: somebody else's interface that is called as a lane")
+def _():
+    fresh()
+    a.ns.ip("link add west.7 type dummy")
+    suite.defer(a.ns.ip, "link del west.7")
+    assert len(a.lanes()) == LANES and "west.7" not in a.tool("show west")
 
 
 @suite.test("a list that goes on with its key given again")

@@ -311,6 +311,11 @@ static bool check(struct config *config)
 		return fail(path, config_line(config, "Site", "Endpoint"),
 			    "%u lanes from the far side's port %u on go past port %d",
 			    trunk->lanes, site->port, PORT_MAX);
+	if (trunk->endpoint &&
+	    strtoul(strrchr(trunk->endpoint, ':') + 1, NULL, 10) + trunk->lanes - 1 > PORT_MAX)
+		return fail(path, config_line(config, "Trunk", "Endpoint"),
+			    "%u lanes from the port in %s on go past port %d", trunk->lanes,
+			    trunk->endpoint, PORT_MAX);
 	if (trunk->active > trunk->lanes)
 		return fail(path, config_line(config, "Trunk", "Active"),
 			    "Active is %u, of %u lanes", trunk->active, trunk->lanes);

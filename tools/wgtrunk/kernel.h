@@ -227,6 +227,9 @@ bool trunk_set_choice(struct kernel *kernel, const char *name, unsigned int choi
 bool tunnel_set(struct kernel *kernel, const char *name, const unsigned char *private,
 		unsigned int port);
 
+/* tunnel_set_any_port() - one that is free, chosen by the kernel. */
+bool tunnel_set_any_port(struct kernel *kernel, const char *name);
+
 /**
  * peer_set() - add or change one
  * @peer: its @handshake and counters do not count. An endpoint of AF_UNSPEC stays

@@ -21,6 +21,9 @@
 /* For packets that are under way to a lane when it stops sending. */
 #define DRAIN_MS	1000
 
+/* How often the kernel is asked for a port that no lane is to have. */
+#define PORT_TRIES	20
+
 struct work;
 
 /**
@@ -46,6 +49,8 @@ struct step {
  * @active: how many lanes are to send
  * @touched: lanes that have no session yet, or none any more
  * @since: a session of a touched lane is younger
+ * @port: that each lane has, when the steps so far are done
+ * @stays: lanes beyond @active go on, as only they have a session
  */
 struct work {
 	struct kernel *kernel;
@@ -60,6 +65,8 @@ struct work {
 	unsigned int active;
 	bool touched[LANES_MAX];
 	struct timespec since[LANES_MAX];
+	unsigned int port[LANES_MAX];
+	bool stays;
 	struct step *steps;
 	unsigned int count;
 };
@@ -160,6 +167,26 @@ static bool do_lane_tunnel(struct work *work, const struct step *step)
 			  work->config->trunk.port + step->lane);
 }
 
+/* But none that a lane is to have. */
+static bool do_lane_any_port(struct work *work, const struct step *step)
+{
+	unsigned int first = work->config->trunk.port, index, tries, port;
+	struct tunnel tunnel;
+	char name[IFNAMSIZ];
+
+	index = if_nametoindex(lane_name(work->name, step->lane, name));
+	for (tries = 0; tries < PORT_TRIES; tries++) {
+		if (!tunnel_set_any_port(work->kernel, name) ||
+		    !tunnel_read(work->kernel, index, &tunnel))
+			return false;
+		port = tunnel.port;
+		tunnel_free(&tunnel);
+		if (port < first || port >= first + work->lanes)
+			break;
+	}
+	return true;
+}
+
 /* What the peer's endpoint is to be set to; AF_UNSPEC where it stays. */
 static struct sockaddr_storage endpoint_for(const struct work *work, unsigned int lane,
 					    const struct peer *now)
@@ -185,26 +212,38 @@ static const struct peer *peer_with(const struct tunnel *tunnel, const unsigned 
 	return NULL;
 }
 
-/*
- * With @value, the keepalive goes off first: when it comes on, the kernel sends one, and
- * where there is no session begins a handshake.
- */
+/* What is to be done with a lane's peer. */
+enum peer_change {
+	/* What differs. */
+	PEER_SET,
+	/* Its keepalive goes off first: when it comes on, and there is no session, one begins. */
+	PEER_CALL,
+	/* Its session is gone, so the kernel is to forget that there was one; and call. */
+	PEER_ANEW,
+};
+
 static bool do_lane_peer(struct work *work, const struct step *step)
 {
 	const unsigned char *key = work->config->public.keys[step->lane];
 	const struct peer *now = peer_with(&work->found.lane[step->lane].tunnel, key);
 	struct peer peer = { .allowed = work->wanted.allowed };
+	bool call = step->value != PEER_SET, replace;
 	char name[IFNAMSIZ];
-	bool replace;
 
 	lane_name(work->name, step->lane, name);
 	memcpy(peer.key, key, KEY_BYTES);
 	peer.endpoint = endpoint_for(work, step->lane, now);
 	replace = now && has_more(&now->allowed, &peer.allowed);
-	if (step->value && !peer_set(work->kernel, name, &peer, replace))
+	if (now && step->value == PEER_ANEW) {
+		if (peer.endpoint.ss_family == AF_UNSPEC)
+			peer.endpoint = now->endpoint;
+		if (!peer_remove(work->kernel, name, key))
+			return false;
+	}
+	if (call && !peer_set(work->kernel, name, &peer, replace))
 		return false;
 	peer.keepalive = work->config->site.keepalive;
-	return peer_set(work->kernel, name, &peer, replace && !step->value);
+	return peer_set(work->kernel, name, &peer, replace && !call);
 }
 
 static bool do_lane_peer_remove(struct work *work, const struct step *step)
@@ -235,6 +274,12 @@ static bool do_lane_active(struct work *work, const struct step *step)
 
 	return place_set(work->kernel, lane_name(work->name, step->lane, name), PLACE_KEEP,
 			 step->value);
+}
+
+/* A lane that is to stop, unless those that are to go on instead can't. */
+static bool do_lane_spare(struct work *work, const struct step *step)
+{
+	return work->stays || do_lane_active(work, step);
 }
 
 static bool do_lane_join(struct work *work, const struct step *step)
@@ -282,11 +327,18 @@ static bool do_drain(struct work *work, const struct step *step)
 
 /* --- lanes that are to send: when they have a session --- */
 
-/* struct session - what a lane is like now. @calls: it can begin a handshake by itself. */
+/**
+ * struct session - what a lane is like now
+ * @active: it sends
+ * @has: a session
+ * @calls: it begins one by itself; none comes means that it can't
+ * @waits: for a packet, or for the far end, to begin one
+ */
 struct session {
 	bool active;
 	bool has;
 	bool calls;
+	bool waits;
 };
 
 /* Where it keeps itself alive, it is renewed long before its end. */
@@ -316,7 +368,10 @@ static bool look_at(struct work *work, unsigned int lane, struct session *sessio
 		const struct peer *peer = &tunnel.peers[i];
 
 		session->has |= has_session(work, lane, peer);
-		session->calls |= peer->keepalive && peer->endpoint.ss_family != AF_UNSPEC;
+		if (peer->keepalive && peer->endpoint.ss_family != AF_UNSPEC)
+			session->calls = true;
+		else
+			session->waits = true;
 	}
 	tunnel_free(&tunnel);
 	good = good && place_read(work->kernel, index, &place);
@@ -345,26 +400,52 @@ static bool wait_for_sessions(struct work *work, struct session *sessions, bool 
 	return true;
 }
 
+/* Whether a lane that is to become spare, but stays, sends and has a session. */
+static bool others_go_on(struct work *work, bool *go_on)
+{
+	struct session session;
+	unsigned int i;
+
+	*go_on = false;
+	for (i = work->active; i < work->lanes && i < work->found.lanes; i++) {
+		if (!work->found.lane[i].ours || !work->found.lane[i].place.active)
+			continue;
+		if (!look_at(work, i, &session))
+			return false;
+		*go_on |= session.active && session.has;
+	}
+	return true;
+}
+
 /*
  * Where some have a session, those without it stay spare, as the far end may have
- * fewer lanes. Where none has, it is not there yet.
+ * fewer lanes. Where none has, it is not there yet; or they are out of order, and
+ * those that send, and could, do so still.
  */
 static bool do_activate(struct work *work, const struct step *step)
 {
 	struct session sessions[LANES_MAX] = { };
+	bool any, send, waits = false;
 	char name[IFNAMSIZ];
 	unsigned int i;
-	bool any, send;
 
 	(void)step;
 	if (!wait_for_sessions(work, sessions, &any))
 		return false;
+	for (i = 0; i < work->active; i++)
+		waits |= sessions[i].waits;
+	if (!any && !waits && !others_go_on(work, &work->stays))
+		return false;
+	if (work->stays) {
+		note("%s: none of the lanes 0 to %u has a session with the far end; those that "
+		     "have go on sending", work->name, work->active - 1);
+		return true;
+	}
 	if (!any)
 		note("%s: no session with the far end yet", work->name);
 	for (i = 0; i < work->active; i++) {
 		lane_name(work->name, i, name);
-		/* Without keepalives there is none before there are packets. */
-		send = sessions[i].has || !any || !sessions[i].calls;
+		send = sessions[i].has || !any || sessions[i].waits;
 		if (!send)
 			note("%s has no session with the far end and stays spare; "
 			     "wgtrunk reload looks again", name);
@@ -450,24 +531,48 @@ static bool another_sends(const struct work *work)
 	return false;
 }
 
+/* A port that another lane of ours has still, which moves later, or goes: that takes any other. */
+static void plan_port(struct work *work, unsigned int lane)
+{
+	unsigned int port = work->config->trunk.port + lane, i;
+	char name[IFNAMSIZ];
+
+	for (i = 0; i < work->found.lanes; i++) {
+		if (i == lane || work->port[i] != port)
+			continue;
+		add(work, do_lane_any_port, i, NULL, 0,
+		    xprintf("%s: another port meanwhile", lane_name(work->name, i, name)));
+		work->port[i] = 0;
+	}
+	work->port[lane] = port;
+}
+
 /* Key, port, and peer of a lane. */
 static void plan_tunnel(struct work *work, unsigned int lane, const char *name)
 {
 	const struct found_lane *found = &work->found.lane[lane];
 	const struct peer *peer = peer_with(&found->tunnel, work->config->public.keys[lane]);
-	bool tunnel = sodium_memcmp(found->tunnel.private, work->config->private.keys[lane],
-				    KEY_BYTES) ||
-		      found->tunnel.port != work->config->trunk.port + lane;
+	bool key = sodium_memcmp(found->tunnel.private, work->config->private.keys[lane],
+				 KEY_BYTES);
+	bool tunnel = key || work->port[lane] != work->config->trunk.port + lane;
+	enum peer_change change = PEER_SET;
 	unsigned int i;
+
+	if (found->link.index && (key || !found->link.up))
+		change = PEER_ANEW;
+	else if (found->link.index && (tunnel || !peer))
+		change = PEER_CALL;
 
 	/* Its flows go elsewhere meanwhile. */
 	if (work->touched[lane] && found->place.active && another_sends(work))
 		add(work, do_lane_active, lane, NULL, 0, xprintf("%s: spare", name));
 	if (tunnel)
+		plan_port(work, lane);
+	if (tunnel)
 		add(work, do_lane_tunnel, lane, NULL, 0,
 		    xprintf("%s: key, and port %u", name, work->config->trunk.port + lane));
-	if (tunnel || !peer || !peer_is_so(work, lane, peer))
-		add(work, do_lane_peer, lane, NULL, found->link.index && (tunnel || !peer),
+	if (tunnel || change != PEER_SET || !peer || !peer_is_so(work, lane, peer))
+		add(work, do_lane_peer, lane, NULL, change,
 		    xprintf("%s: the far end's key, address and prefixes", name));
 	for (i = 0; i < found->tunnel.count; i++)
 		if (&found->tunnel.peers[i] != peer)
@@ -569,18 +674,19 @@ static void plan_activity(struct work *work)
 	for (i = 0; i < work->active; i++)
 		wait |= work->touched[i] || !work->found.lane[i].place.active ||
 			!work->found.lane[i].link.master ||
-			(work->found.lane[i].tunnel.count &&
-			 !has_session(work, i, &work->found.lane[i].tunnel.peers[0]));
+			!work->found.lane[i].tunnel.count ||
+			!has_session(work, i, &work->found.lane[i].tunnel.peers[0]);
 	if (wait)
 		add(work, do_activate, 0, NULL, 0,
-		    xprintf("%s: lanes 0 to %u send, once they have a session, or none has after %d s",
+		    xprintf("%s: lanes 0 to %u send, once they have a session, or no lane has after %d s",
 			    work->name, work->active - 1, SESSION_WAIT_MS / 1000));
 	for (i = work->active; i < work->found.lanes; i++) {
 		if (!work->found.lane[i].ours || !work->found.lane[i].place.active)
 			continue;
 		drain |= i >= work->lanes;
-		add(work, do_lane_active, i, NULL, 0,
-		    xprintf("%s: spare", lane_name(work->name, i, name)));
+		add(work, i < work->lanes ? do_lane_spare : do_lane_active, i, NULL, 0,
+		    xprintf("%s: spare%s", lane_name(work->name, i, name),
+			    wait && i < work->lanes ? ", unless only such have a session" : ""));
 	}
 	if (drain)
 		add(work, do_drain, 0, NULL, DRAIN_MS, xprintf("wait for what is under way"));
@@ -590,17 +696,32 @@ static void plan_activity(struct work *work)
 			    xprintf("remove %s", lane_name(work->name, i, name)));
 }
 
+/* It can have no more than any lane has, those that go in the end, too. */
+static void plan_trunk_mtu(struct work *work)
+{
+	unsigned int mtu = work->wanted.mtu, i;
+	char name[IFNAMSIZ];
+
+	for (i = work->lanes; i < work->found.lanes; i++)
+		if (work->found.lane[i].ours && work->found.lane[i].link.mtu < mtu)
+			add(work, do_lane_mtu, i, NULL, mtu,
+			    xprintf("%s: MTU %u", lane_name(work->name, i, name), mtu));
+	add(work, do_trunk_mtu, 0, NULL, mtu, xprintf("%s: MTU %u", work->name, mtu));
+}
+
 static void plan_up(struct work *work)
 {
-	bool join = !work->found.link.index, up;
+	bool join = !work->found.link.index, up = false;
 	unsigned int i;
 
 	for (i = 0; i < work->lanes; i++)
-		work->touched[i] = !keys_are_so(work, i);
+		work->touched[i] = !keys_are_so(work, i) || !work->found.lane[i].link.up;
+	for (i = 0; i < work->found.lanes; i++)
+		work->port[i] = work->found.lane[i].tunnel.port;
 	plan_trunk(work);
 	/* Where ports move up, each to one that the lane after it has left. */
-	up = work->found.lane[0].tunnel.port &&
-	     work->found.lane[0].tunnel.port < work->config->trunk.port;
+	for (i = 0; i < work->lanes; i++)
+		up |= work->port[i] && work->port[i] < work->config->trunk.port + i;
 	for (i = 0; i < work->lanes; i++) {
 		const struct link *link = &work->found.lane[i].link;
 
@@ -608,8 +729,7 @@ static void plan_up(struct work *work)
 		plan_lane(work, up ? work->lanes - 1 - i : i);
 	}
 	if (join || work->found.link.mtu != work->wanted.mtu)
-		add(work, do_trunk_mtu, 0, NULL, work->wanted.mtu,
-		    xprintf("%s: MTU %u", work->name, work->wanted.mtu));
+		plan_trunk_mtu(work);
 	plan_ways(work);
 	plan_activity(work);
 }
@@ -821,19 +941,22 @@ bool manage_scale(struct kernel *kernel, const char *name, unsigned int active,
 		  const struct manner *manner)
 {
 	struct work work = { .kernel = kernel, .manner = manner, .name = name, .active = active };
+	unsigned int i;
 	bool good;
 	int lock;
 
 	good = begin(&work, &lock);
 	if (good && (!work.found.link.index || !work.found.ours))
 		good = fail(NULL, 0, "%s is not up", name);
-	/* Nothing else than activity changes. */
+	/* Nothing else than activity changes. What is down has no session. */
 	work.lanes = LANES_MAX;
+	for (i = 0; good && i < work.found.lanes; i++)
+		work.touched[i] = !work.found.lane[i].link.up;
 	if (good && active > lanes_of(&work.found))
 		good = fail(NULL, 0, "%s has only %u lanes", name, lanes_of(&work.found));
 	if (good) {
 		plan_activity(&work);
-		good = run_steps(&work);
+		good = run_steps(&work) && !work.stays;
 	}
 	end(&work, lock);
 	return good;

@@ -54,7 +54,7 @@ bool sample_take(struct kernel *kernel, const struct found *found, struct sample
 	for (i = 0; i < found->lanes; i++) {
 		link = &found->lane[i].link;
 		lane = &sample->lane[i];
-		if (!link->index)
+		if (!link->index || !found->lane[i].ours)
 			continue;
 		lane->index = link->index;
 		lane->rx_bytes = link->rx_bytes;

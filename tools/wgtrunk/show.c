@@ -79,16 +79,19 @@ static unsigned int count_lanes(const struct found *found, unsigned int *active)
 static enum steering steering_of(struct kernel *kernel, const struct found *found)
 {
 	const struct peer *peer = found->lanes ? peer_of(&found->lane[0]) : NULL;
-	unsigned int index, mtu, i;
+	unsigned int index, mtu, lanes = 0, i;
 	char nic[IFNAMSIZ];
 	int homes[LANES_MAX];
 
 	if (!peer || peer->endpoint.ss_family == AF_UNSPEC ||
 	    !route_get(kernel, &peer->endpoint, &index, &mtu) || !if_indextoname(index, nic))
 		return STEERING_NONE;
-	for (i = 0; i < found->lanes; i++)
+	for (i = 0; i < found->lanes; i++) {
 		homes[i] = found->lane[i].place.home;
-	return steer_now(nic, found->lane[0].tunnel.port, found->lanes, homes);
+		if (found->lane[i].ours)
+			lanes = i + 1;
+	}
+	return steer_now(nic, found->lane[0].tunnel.port, lanes, homes);
 }
 
 /* --- for people --- */

@@ -218,6 +218,15 @@ bool tunnel_set(struct kernel *kernel, const char *name, const unsigned char *pr
 	return nl_tell(kernel->generic, message, "could not set key or port (%u) of %s", port, name);
 }
 
+bool tunnel_set_any_port(struct kernel *kernel, const char *name)
+{
+	char buffer[NL_REQUEST_MAX];
+	struct nlmsghdr *message = begin_tunnel(kernel, buffer, name);
+
+	mnl_attr_put_u16(message, WGDEVICE_A_LISTEN_PORT, 0);
+	return nl_tell(kernel->generic, message, "could not set the port of %s", name);
+}
+
 static void put_allowed(struct nlmsghdr *message, const struct prefix *prefix)
 {
 	struct nlattr *one = mnl_attr_nest_start(message, 0);
