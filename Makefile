@@ -42,6 +42,7 @@ check-needs:
 	scripts/build -q 6.1 6.12 6.12-rt
 	$(MAKE) -s -C tests/tools
 	$(MAKE) -s -C tests/poke
+	$(MAKE) -s -C bench/tools
 	$(MAKE) -s -C tools/wgtrunk
 
 bench:

@@ -86,7 +86,7 @@ all_called()
 
 test_far_end_calls()
 {
-	wait_for 15 all_called || { nft list counters; fail "not all lanes"; }
+	wait_for 45 all_called || { nft list counters; fail "not all lanes"; }
 }
 
 test_module()
@@ -142,7 +142,7 @@ all_have_sessions()
 
 test_sessions()
 {
-	wait_for 15 all_have_sessions || { wg show all dump | cut -f 1,4-; fail "not all of them"; }
+	wait_for 45 all_have_sessions || { wg show all dump | cut -f 1,4-; fail "not all of them"; }
 }
 
 # test_pings FAMILY: of the other side's address in the trunk, and behind it.
@@ -557,7 +557,7 @@ fi
 make_payload
 
 mkfifo "$run/out"
-setpriv --pdeathsig TERM scripts/vm-pair --timeout 240 --own-a --in-tree-b --env "EXPORT_PLANT=$plant" \
+setpriv --pdeathsig TERM scripts/vm-pair --timeout 700 --own-a --in-tree-b --env "EXPORT_PLANT=$plant" \
 	--file-a tools/wgtrunk/wgtrunk:/usr/local/bin/wgtrunk \
 	--file-a "$run/A/etc:/etc/wgtrunk" --file-a "$run/A/payload:$FILES" \
 	--file-b "$run/B/etc:/etc/wgtrunk" --file-b "$run/B/wg-quick:/etc/wireguard" \

@@ -24,7 +24,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _serial = random.randrange(16**6)
 
 
-def sh(command, check=True, timeout=60, stdin=None):
+def sh(command, check=True, timeout=300, stdin=None):
     """Runs a line of shell; returns what it prints. Raises where it fails, unless @check is off."""
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True,
                           timeout=timeout, input=stdin)

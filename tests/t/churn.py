@@ -360,7 +360,7 @@ def through(index):
             all(counted[site][what] >= 3 for site in (a, b) for what in ("rx_packets", "tx_packets"))
 
     try:
-        wait_until(all_came, 20, "packets through the trunk")
+        wait_until(all_came, 60, "packets through the trunk")
     except AssertionError as error:
         came = [f"{sender.what}: {sender.sink.count() - was}" for sender, was in zip(senders, before)]
         raise AssertionError(f"{error}; {', '.join(came)}; {[counted.get(site) for site in (a, b)]}")

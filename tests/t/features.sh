@@ -467,8 +467,13 @@ test_big_tcp()
 		pids+=($!)
 		busywait 10 grep -q listening "$files/big-$ns" || status=1
 	done
-	transfer "$A" fd00::2 "$B" 6000000 || status=1
-	sleep 0.5
+	# On a busy machine TCP does not have as much to send each time.
+	for _ in 1 2 3 4 5; do
+		run "$A" ip tcp_metrics flush
+		transfer "$A" fd00::2 "$B" 6000000 || status=1
+		sleep 0.5
+		! tcpdump -n -r "$files/big-$A.pcap" 'greater 65577' 2>/dev/null | grep -q . || break
+	done
 	kill "${pids[@]}"
 	wait "${pids[@]}"
 	ip -n "$A" link set wg0 gso_max_size 65536

@@ -545,6 +545,8 @@ def _():
         for _ in range(4):
             net.wait_until(lambda: tunnel.pairs()["current"][1] > 50, what="traffic")
             fork_vm()
+            # For what was under way.
+            time.sleep(0.1)
             net.drain(tunnel.sock)
             _, data = tunnel.heard(silence=0.3)
             assert not data, "a message under a key that should be gone"

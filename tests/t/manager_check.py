@@ -127,16 +127,18 @@ for site in (a, b):
     site.ns.sysctl("net/ipv4/conf/eth0/rp_filter", 0)
 
 
-def each(function):
+def each(function, apart=0):
     threads = [threading.Thread(target=function, args=(site,)) for site in (a, b)]
     for thread in threads:
         thread.start()
+        time.sleep(apart)
     for thread in threads:
         thread.join()
 
 
 def up():
-    each(lambda site: site.tool("up"))
+    # Initiations that cross come to nothing, for 5 s.
+    each(lambda site: site.tool("up"), 0.5)
     a.ns.run(f"ping -q -c 2 -W 5 10.255.0.{b.number}")
 
 

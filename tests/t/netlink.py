@@ -911,7 +911,7 @@ def _():
     slow = Netlink(ns, size=8192, timeout=10)
     slow.send(GET_DEVICE, WG, flags=NLM_F_DUMP)
     slow.receive()
-    sh(f"timeout 5 ip -n {ns.name} link del wg0")
+    sh(f"timeout 50 ip -n {ns.name} link del wg0")
     with contextlib.suppress(NetlinkError):
         while not slow.receive()[1]:
             pass
@@ -958,7 +958,7 @@ def _():
 
     with Background(change), Background(come_and_go), Background(lambda: look("wg1", 8192)):
         begin = time.monotonic()
-        while (now := time.monotonic()) < begin + 8 or (now < begin + 60 and not all(done.values())):
+        while (now := time.monotonic()) < begin + 8 or (now < begin + 300 and not all(done.values())):
             look("wg0", rng.choice((8192, 16384, 65536)))
             took[0] = time.monotonic() - now
     print(f"# {done}")

@@ -367,8 +367,10 @@ def tcp_transfer(family, mss, size, congested=False, rarely=False, charged=None)
     def send():
         with sock:
             sock.connect(("10.0.0.2" if family == 4 else "fd00::2", 5000))
-            for _ in range(2):
-                sock.sendall(rng.randbytes(size // 2))
+            # The one that congestion is told about may be on its way as a whole: the answer to that is in the next.
+            pieces = 3 if congested else 2
+            for _ in range(pieces):
+                sock.sendall(rng.randbytes(size // pieces))
                 sink.ece = congested
                 time.sleep(0.3)
             wait_until(lambda: not struct.unpack("i", fcntl.ioctl(sock, SIOCOUTQ, bytes(4)))[0], 20, "acknowledgement")
