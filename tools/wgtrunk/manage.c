@@ -566,11 +566,11 @@ static void plan_tunnel(struct work *work, unsigned int lane, const char *name)
 	/* Its flows go elsewhere meanwhile. */
 	if (work->touched[lane] && found->place.active && another_sends(work))
 		add(work, do_lane_active, lane, NULL, 0, xprintf("%s: spare", name));
-	if (tunnel)
+	if (tunnel) {
 		plan_port(work, lane);
-	if (tunnel)
 		add(work, do_lane_tunnel, lane, NULL, 0,
 		    xprintf("%s: key, and port %u", name, work->config->trunk.port + lane));
+	}
 	if (tunnel || change != PEER_SET || !peer || !peer_is_so(work, lane, peer))
 		add(work, do_lane_peer, lane, NULL, change,
 		    xprintf("%s: the far end's key, address and prefixes", name));
