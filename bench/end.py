@@ -8,6 +8,7 @@ takes a namespace, it is in it while the method runs.
 """
 import contextlib
 import ctypes
+import glob
 import json
 import os
 import re
@@ -97,10 +98,10 @@ def net_rx_softirqs():
 
 
 def wait_for(condition, what):
-    for _ in range(200):
+    for _ in range(1000):
         if condition():
             return
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise Failed(f"waited in vain for {what}")
 
 
@@ -230,6 +231,22 @@ class End:
         """NAPI in threads or in softirq, of a tunnel whose peers are set: each peer has one."""
         self.run(None, ["ip", "netns", "exec", ns_name(ns), "sh", "-c", f"echo {int(on)} >/sys/class/net/{dev}/threaded"])
 
+    @staticmethod
+    def threads(pattern):
+        """The kernel's threads of that name."""
+        found = []
+        for path in glob.glob("/proc/[0-9]*/comm"):
+            with contextlib.suppress(OSError), open(path) as file:
+                if re.fullmatch(pattern, file.read().strip()):
+                    found.append(int(path.split("/")[2]))
+        return found
+
+    def pin_threads(self, dev, cpu):
+        """NAPI's threads of all devices called so: to a CPU."""
+        wait_for(lambda: self.threads(f"napi/{dev}-.*"), f"the threads of {dev}")
+        for pid in self.threads(f"napi/{dev}-.*"):
+            os.sched_setaffinity(pid, [cpu % os.cpu_count()])
+
     def queue_per_cpu(self, ns, dev, cpus):
         """CPU i sends through queue i, as drivers of NICs set it (XPS)."""
         if cpus > 1:
@@ -263,9 +280,10 @@ class End:
 
     def counters(self, namespaces):
         """One look at everything; time in seconds of this machine's clock."""
-        found = {"time": time.monotonic(), "dev": {}, "cpu": cpu_times(), "softirqs": net_rx_softirqs()}
+        found = {"time": {}, "dev": {}, "cpu": cpu_times(), "softirqs": net_rx_softirqs()}
         for ns in namespaces:
             with within(ns):
+                found["time"][ns] = time.monotonic()
                 found["dev"][ns] = interfaces()
         return found
 
@@ -333,14 +351,17 @@ class End:
 
     # --- pktgen ---
 
-    def pktgen_set(self, ns, commands):
-        """@commands: for each CPU its device and the lines for that."""
+    def pktgen_set(self, ns, commands, idle):
+        """@commands: for each CPU its device and the lines for that. @idle: whether they give way to whoever wants to run."""
+        for pid in self.threads(r"kpktgend_\d+"):
+            os.sched_setscheduler(pid, os.SCHED_IDLE if idle else os.SCHED_OTHER, os.sched_param(0))
         with within(ns):
             for cpu, (dev, lines) in enumerate(commands):
-                write(f"/proc/net/pktgen/kpktgend_{cpu}", "rem_device_all\n")
-                # The thread does that in its own time.
-                wait_for(lambda: not self.pktgen_has(cpu, "Running|Stopped"), f"pktgen's thread {cpu} to be free")
-                write(f"/proc/net/pktgen/kpktgend_{cpu}", f"add_device {dev}\n")
+                # Of a set-up's devices each is on one thread from its first use on: to remove it takes a thread's time.
+                if not os.path.exists(f"/proc/net/pktgen/{dev}"):
+                    write(f"/proc/net/pktgen/kpktgend_{cpu}", "rem_device_all\n")
+                    wait_for(lambda: not self.pktgen_has(cpu, "Running|Stopped"), f"pktgen's thread {cpu} to be free")
+                    write(f"/proc/net/pktgen/kpktgend_{cpu}", f"add_device {dev}\n")
                 for line in lines:
                     write(f"/proc/net/pktgen/{dev}", line + "\n")
 

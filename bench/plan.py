@@ -13,6 +13,10 @@ import report
 from build import BENCH, NEEDS, OUT, ROOT, die, say
 
 
+# How many set-ups a round has of those contenders that ratios are made from, where figures scatter between set-ups.
+TURNS = 3
+
+
 def forward_rows(flows, loss_free):
     return [{"kind": "forward", "name": f"forward {size} bytes, {flows}", "size": size, "flows": flows,
              "loss_free": loss_free} for size in (64, 512, 1400)]
@@ -23,12 +27,13 @@ def groups(cpus, wires):
     found = []
     for wire in wires:
         # What a trunk costs shows best where there is one lane, on one CPU.
-        found.append({"name": "forward", "wire": wire, "scaling": cpus > 1, "trunk": cpus == 1,
-                      "rows": forward_rows("presorted", True)})
+        found.append({"name": "forward", "wire": wire, "turns": TURNS if cpus > 1 else 1, "scaling": cpus > 1,
+                      "trunk": cpus == 1, "rows": forward_rows("presorted", True)})
         if cpus > 1:
-            found.append({"name": "forward hashed", "wire": wire, "scaling": True, "trunk": True,
+            found.append({"name": "forward hashed", "wire": wire, "turns": TURNS, "scaling": True, "trunk": True,
                           "rows": forward_rows("hashed", False)})
             found.append({"name": "pile-up", "wire": wire, "scaling": True,
+                          "without": ["in-tree 1 tunnel", f"in-tree {cpus} tunnels pinned"],
                           "rows": [{"kind": "pile-up", "name": "pile-up, 1400 bytes", "size": 1400}]})
         bulk = [{"kind": "gso", "name": "UDP GSO bulk"}]
         if cpus == 1:
@@ -41,9 +46,12 @@ def groups(cpus, wires):
                      {"kind": "tcp", "name": "TCP a flow a lane", "flows": cpus, "write": 128 << 10, "pinned": True},
                      {"kind": "tcp", "name": "TCP 2 flows", "flows": 2, "write": 128 << 10},
                      {"kind": "tcp", "name": "TCP 8 flows", "flows": 8, "write": 128 << 10}]
-        found.append({"name": "bulk", "wire": wire, "scaling": cpus > 1, "homes": cpus > 1, "rows": bulk})
+        found.append({"name": "bulk", "wire": wire, "turns": TURNS if cpus > 1 else 2, "scaling": cpus > 1, "homes": cpus > 1,
+                      "rows": bulk})
         # After the forwarding rows: those find the rates.
-        found.append({"name": "latency", "wire": wire, "rows": [{"kind": "latency", "name": "latency 1400 bytes", "size": 1400}]})
+        found.append({"name": "latency", "wire": wire,
+                      "without": ["in-tree 1 tunnel", f"in-tree {cpus} tunnels threaded"] * (cpus > 1),
+                      "rows": [{"kind": "latency", "name": "latency 1400 bytes", "size": 1400}]})
     found.append({"name": "peers", "wire": wires[0],
                   "rows": [{"kind": "peers", "name": "peers", "counts": [1, 1000, 10000], "removed": 50}]})
     return found
@@ -55,11 +63,14 @@ def plan_for(cpus, options, keys, wires):
               if any(fnmatch.fnmatch(f"{g['name']}/{g['wire']}", pattern) for pattern in options.only)]
     if not chosen:
         return None
-    plan = {"cpus": cpus, "quick": options.quick, "rounds": options.rounds, "seconds": options.seconds, "trial": 0.3, "search": 6, "search_from": 1, "connections": 3,
-            "groups": chosen, "public_keys": keys, "bound_sizes": [64, 512, 1408], "needs": NEEDS}
+    plan = {"cpus": cpus, "quick": options.quick, "rounds": options.rounds, "seconds": options.seconds, "trial": 0.2,
+            "trials": 2, "trials_most": 20, "search_from": 1, "connections": 1, "groups": chosen, "public_keys": keys,
+            "bound_sizes": [64, 512, 1408], "needs": NEEDS}
     if options.quick:
-        plan.update(trial=0.1, search=2, search_from=0.25, connections=1)
+        plan.update(trial=0.1, trials=1, trials_most=2, search_from=0.25)
         for group in chosen:
+            group.pop("turns", None)
+            group.pop("without", None)
             for row in group["rows"]:
                 if row["kind"] == "peers":
                     row["counts"] = [1, 1000]
@@ -114,8 +125,8 @@ def collect(command, cpus):
 
 def add_options(parser):
     parser.add_argument("--quick", action="store_true", help="all rows once, for a moment each: a smoke test, no figures")
-    parser.add_argument("--rounds", type=int, help="how often contenders take turns (5)")
-    parser.add_argument("--seconds", type=float, help="how long one measurement is (0.8)")
+    parser.add_argument("--rounds", type=int, help="how often all of it is measured (5)")
+    parser.add_argument("--seconds", type=float, help="how long one measurement is (0.4)")
     parser.add_argument("--only", action="append", metavar="GROUP/WIRE", help="groups of rows, e.g. 'bulk/*'")
     parser.add_argument("--name", help="of the results (the time)")
 
@@ -123,7 +134,7 @@ def add_options(parser):
 def settle(parser, options):
     """Fills in what was not said."""
     options.rounds = options.rounds or (1 if options.quick else 5)
-    options.seconds = options.seconds or (0.15 if options.quick else 0.8)
+    options.seconds = options.seconds or (0.15 if options.quick else 0.4)
     options.only = options.only or ["*"]
     options.name = options.name or ("quick" if options.quick else time.strftime("%Y%m%d-%H%M%S"))
     if options.rounds < 1 or options.seconds <= 0:
