@@ -2,8 +2,8 @@
 # Copyright (C) 2026 The wgtrunk authors
 """Results of bench/run: medians, ratios, tables and charts.
 
-A ratio is the median of the rounds' ratios: in each round both were measured one after the other. The best in-tree contender
-of a row is the one with the best median.
+A ratio is the median of the rounds' ratios: in each round both were measured in turn, and a contender's value is the mean of
+its turns. The best in-tree contender of a row is the one with the best median.
 """
 import json
 import os
@@ -14,6 +14,7 @@ import sys
 SCALING = "wgtrunk 1 lane on 1 CPU"
 VARIANTS = ("trunk by hash", "trunk by CPU", "lanes with home CPUs")
 BOUND = "bound"
+THROUGHPUT = ("packets/s", "bit/s")
 SLOW = "too slow: "
 # Bytes that the cipher works on for a packet of so many: padded to 16.
 PADDED = {64: 64, 512: 512, 1400: 1408}
@@ -29,6 +30,9 @@ class Row:
         self.cpu = {}
         self.polls = {}
         self.invalid = []
+
+    def key(self):
+        return self.cpus, self.group, self.wire, self.name
 
     def lower_is_better(self):
         return self.unit == "s"
@@ -55,7 +59,7 @@ class Row:
 
 def rows_of(result):
     """All rows in order, and the bound: packets/s by (cpus, group, wire, round, size, CPUs used)."""
-    rows, bound = {}, {}
+    rows, bound, turns = {}, {}, {}
     for m in result["measurements"]:
         if m["kind"] != "measurement":
             continue
@@ -69,11 +73,13 @@ def rows_of(result):
         if details.get("invalid"):
             row.invalid.append(f"{m['contender']}, round {m['round'] + 1}: {details['invalid']}")
             continue
-        row.values.setdefault(m["contender"], {})[m["round"]] = m["value"]
+        turns.setdefault((row, m["contender"], m["round"]), []).append(m["value"])
         if "cpu" in details:
             row.cpu.setdefault(m["contender"], []).append(details["cpu"])
         if "polls" in details:
             row.polls.setdefault(m["contender"], []).append(details["polls"])
+    for (row, contender, number), values in turns.items():
+        row.values.setdefault(contender, {})[number] = statistics.fmean(values)
     return list(rows.values()), bound
 
 
@@ -320,60 +326,63 @@ def charts(result, folder):
 
 # --- by hand: report.py show|markdown|compare FILE... ---
 
-def markdown(result):
-    """The tables of docs/performance.md."""
+def markdown(result, again=None):
+    """The tables of docs/performance.md; with the ratios of another run, if there is one, beside this one's."""
     rows, bound = rows_of(result)
+    others = {r.key(): r for r in rows_of(again)[0]} if again else {}
 
-    def lines_of(head, lines):
+    def print_table(title, head, lines):
+        if not lines:
+            return
+        print(f"**{title}**\n")
         print("| " + " | ".join(head) + " |")
         print("|" + " --- |" * len(head))
         for line in lines:
             print("| " + " | ".join(str(cell) for cell in line) + " |")
         print()
 
-    for cpus in sorted({r.cpus for r in rows}):
-        for wire in dict.fromkeys(r.wire for r in rows if r.cpus == cpus):
+    def ratios(row, one, other):
+        second = others.get(row.key())
+        found = second and second.ratio(one, other if other == SCALING else second.best_in_tree())
+        return [three(row.ratio(one, other))] + ([f"{found[0]:.2f}" if found else "-"] if again else [])
+
+    def ratio_tables(chosen, shares):
+        head = ["row", "best in-tree contender", "ratio (range)"] + ["again"] * bool(again) + ["share of the bound"] * shares
+        for cpus, wire in dict.fromkeys((r.cpus, r.wire) for r in sorted(chosen, key=lambda r: r.cpus)):
             lines = []
-            for row in rows:
+            for row in chosen:
                 ours, tree = row.ours(), row.best_in_tree()
-                if (row.cpus, row.wire) != (cpus, wire) or not (ours and tree) or row.unit == "share":
+                if (row.cpus, row.wire) != (cpus, wire) or not (ours and tree):
                     continue
+                line = [row.name, tree.replace("in-tree ", ""), *ratios(row, ours, tree)]
                 share = share_of_bound(row, ours, bound)
-                lines.append([row.name, tree.replace("in-tree ", ""), three(row.ratio(ours, tree)),
-                              f"{100 * share:.0f} %" if share else ""])
-            print(f"**{cpus} CPU{'s' * (cpus > 1)}, {wire} wire**\n")
-            lines_of(["row", "best in-tree contender", "ratio (range)", "share of the bound"], lines)
-    lines = [[row.name, row.wire, three(row.ratio(row.ours(), SCALING))] for row in rows
-             if SCALING in row.values and row.ours() and row.unit != "share"]
-    print("**Growth from 1 lane on 1 CPU**\n")
-    lines_of(["row", "wire", "ratio (range)"], lines)
-    lines = variant_lines(rows)
-    if lines:
-        print("**Trunks, and lanes with home CPUs, as many as CPUs**\n")
-        lines_of(VARIANT_HEAD, lines)
-    lines = []
-    for row in pile_up_rows(rows):
-        for contender, samples in row.cpu.items():
-            parts = shares_of_time(samples)
-            lines.append([row.wire, contender] + [f"{100 * p['softirq']:.0f} / {100 * p['system']:.0f} / {100 * p['idle']:.0f}"
-                                                  for p in parts] + [polls_of(row, contender)])
-    if lines:
-        print("**Softirq / system / idle, % of each CPU's time; and which CPUs poll the tunnels**\n")
-        lines_of(["wire", "contender"] + [f"CPU {i}" for i in range(len(lines[0]) - 3)] + ["polls, %"], lines)
+                lines.append(line + [f"{100 * share:.0f} %" if share else "-"] * shares)
+            print_table(f"{cpus} CPU{'s' * (cpus > 1)}, {wire} wire", head, lines)
+
+    ratio_tables([r for r in rows if r.unit in THROUGHPUT], True)
+    print_table("Growth from 1 lane on 1 CPU", ["row", "wire", "ratio (range)"] + ["again"] * bool(again),
+                [[row.name, row.wire, *ratios(row, row.ours(), SCALING)] for row in rows
+                 if SCALING in row.values and row.ours() and row.unit != "share"])
+    print_table("Trunks, and lanes with home CPUs, as many as CPUs", VARIANT_HEAD, variant_lines(rows))
+    ratio_tables([r for r in rows if r.unit == "s"], False)
+    pile_ups = pile_up_rows(rows)
+    if pile_ups:
+        print_table("Softirq / system / idle, % of each CPU's time; and which CPUs poll the tunnels",
+                    ["wire", "contender"] + [f"CPU {i}" for i in range(pile_ups[0].cpus)] + ["polls, %"],
+                    [[row.wire, contender] + [f"{100 * p['softirq']:.0f} / {100 * p['system']:.0f} / {100 * p['idle']:.0f}"
+                                              for p in shares_of_time(samples)] + [polls_of(row, contender)]
+                     for row in pile_ups for contender, samples in row.cpu.items()])
 
 
 def compare(first, second, limit=0.10):
     """How far the throughput ratios of two runs are apart; returns how many are more than @limit."""
-    others = {(r.cpus, r.group, r.wire, r.name): r for r in rows_of(second)[0]}
+    others = {r.key(): r for r in rows_of(second)[0]}
     lines, bad = [], 0
     for row in rows_of(first)[0]:
-        other = others.get((row.cpus, row.group, row.wire, row.name))
-        if row.unit not in ("packets/s", "bit/s") or not other:
+        other = others.get(row.key())
+        if row.unit not in THROUGHPUT or not other:
             continue
-        # The same in-tree contender, whichever was best the second time.
-        tree = row.best_in_tree()
-        a = row.ratio(row.ours(), tree) if tree and row.ours() else None
-        b = other.ratio(other.ours(), tree) if tree and other.ours() else None
+        a, b = (r.ratio(r.ours(), r.best_in_tree()) if r.ours() and r.best_in_tree() else None for r in (row, other))
         if not a or not b:
             continue
         apart = abs(b[0] / a[0] - 1)
@@ -386,9 +395,12 @@ def compare(first, second, limit=0.10):
 
 
 def main(arguments):
-    counts = {"show": 1, "markdown": 1, "compare": 2}
-    if len(arguments) < 2 or counts.get(arguments[0]) != len(arguments) - 1:
-        print("usage: report.py show|markdown FILE\n       report.py compare FILE FILE", file=sys.stderr)
+    commands = {"show": ((1,), lambda result: 1 if show(result) else 0),
+                "markdown": ((1, 2), lambda *both: markdown(*both) or 0),
+                "compare": ((2,), lambda *both: 1 if compare(*both) else 0)}
+    counts, command = commands.get(arguments[0] if arguments else "", ((), None))
+    if len(arguments) - 1 not in counts:
+        print("usage: report.py show FILE\n       report.py markdown FILE [FILE]\n       report.py compare FILE FILE", file=sys.stderr)
         return 2
     results = []
     for path in arguments[1:]:
@@ -398,12 +410,7 @@ def main(arguments):
         except (OSError, ValueError) as error:
             print(f"report.py: {path}: {error}", file=sys.stderr)
             return 1
-    if arguments[0] == "compare":
-        return 1 if compare(*results) else 0
-    if arguments[0] == "markdown":
-        markdown(results[0])
-        return 0
-    return 1 if show(results[0]) else 0
+    return command(*results)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,147 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The wgtrunk authors
+"""What the benchmark makes of figures: the search for a loss-free rate against made-up machines, and the report of made-up
+results. Needs neither root nor a module.
+"""
+
+import contextlib
+import io
+import os
+import random
+import statistics
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "lib"))
+sys.path.insert(0, os.path.join(HERE, "../bench"))
+import report  # noqa: E402
+import tap  # noqa: E402
+from staircase import Staircase  # noqa: E402
+
+suite = tap.Suite()
+
+
+def climb(stairs, trials, is_good, most=float("inf")):
+    """The rates of the trials that counted."""
+    tried = []
+    for _ in range(trials):
+        counted = stairs.trial(is_good(stairs.rate), min(stairs.rate, most))
+        if counted:
+            tried.append(counted)
+    return tried
+
+
+@suite.test("a staircase comes to the rate at which half of the trials are good, from above and from below")
+def _():
+    for seed in range(20):
+        chance = random.Random(seed)
+        for start in (20e3, 60e3, 300e3):
+            # What a machine can do differs from trial to trial.
+            tried = climb(Staircase(start), 200, lambda rate: rate < 60e3 * chance.lognormvariate(0, 0.2))
+            found = statistics.geometric_mean(tried)
+            assert len(tried) > 180, f"{len(tried)} of 200 trials counted"
+            assert 0.88 * 60e3 < found < 1.12 * 60e3, f"{found:.0f}, from {start:.0f}, seed {seed}"
+
+
+@suite.test("a staircase ends where the generator does")
+def _():
+    tried = climb(Staircase(50e3), 40, lambda rate: True, most=80e3)
+    assert len(tried) > 30 and set(tried) == {80e3}, tried
+    # What was not good there is no limit of the generator's.
+    stairs = Staircase(100e3)
+    assert stairs.trial(False, 80e3) is None and stairs.rate < 100e3
+
+
+@suite.test("steps get smaller where it turns, and only there")
+def _():
+    stairs = Staircase(1000)
+    stairs.trial(False, 1000)
+    stairs.trial(False, 625)
+    assert stairs.step == Staircase.FIRST
+    assert stairs.trial(True, 391) is None
+    assert abs(stairs.step - Staircase.FIRST ** 0.5) < 1e-9
+    for good in (False, True):
+        assert stairs.trial(good, stairs.rate) is None
+    rate = stairs.rate
+    assert stairs.trial(False, rate) == rate
+
+
+def result_of(figures, unit="packets/s", invalid=()):
+    """@figures: {contender: [[values of the turns of a round]...]}; @invalid: (contender, round, turn)."""
+    measurements = []
+    for contender, rounds in figures.items():
+        for number, values in enumerate(rounds):
+            for turn, value in enumerate(values):
+                why = "counters do not add up" if (contender, number, turn) in invalid else None
+                measurements.append({"kind": "measurement", "boot_cpus": 2, "group": "forward", "wire": "plain",
+                                     "row": "forward 64 bytes", "contender": contender, "round": number, "turn": turn,
+                                     "value": value, "unit": unit, "details": {"invalid": why}})
+    return {"place": "a test", "kernel": "7.3", "machine": {"model": "none"}, "rounds": 3, "seconds": 1, "commit": "0",
+            "quick": False, "measurements": measurements}
+
+
+FIGURES = {"in-tree 2 tunnels": [[100, 300], [100, 100], [400, 400]],
+           "in-tree 1 tunnel": [[90], [90], [90]],
+           "wgtrunk 2 lanes": [[600], [300], [800]],
+           "wgtrunk 1 lane on 1 CPU": [[300], [150], [500]]}
+
+
+def only_row(result):
+    rows, _ = report.rows_of(result)
+    assert len(rows) == 1
+    return rows[0]
+
+
+@suite.test("a round's value is the mean of its turns, a ratio the median of the rounds'")
+def _():
+    row = only_row(result_of(FIGURES))
+    assert row.values["in-tree 2 tunnels"] == {0: 200, 1: 100, 2: 400}
+    assert row.best_in_tree() == "in-tree 2 tunnels"
+    assert row.ratio(row.ours(), row.best_in_tree()) == (3, 2, 3)
+    assert row.ratio(row.ours(), report.SCALING) == (2, 1.6, 2)
+
+
+@suite.test("what is invalid is not averaged, and said")
+def _():
+    row = only_row(result_of(FIGURES, invalid={("in-tree 2 tunnels", 0, 1)}))
+    assert row.values["in-tree 2 tunnels"][0] == 100
+    assert row.invalid == ["in-tree 2 tunnels, round 1: counters do not add up"]
+
+
+@suite.test("a row without a figure is bad")
+def _():
+    all_turns = {("wgtrunk 2 lanes", number, 0) for number in range(3)}
+    for invalid, bad in (((), 0), (all_turns, 1)):
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            assert report.show(result_of(FIGURES, invalid=invalid), text) == bad
+        assert ("no figure: 2 CPU" in text.getvalue()) == bool(bad)
+
+
+@suite.test("for seconds, the best is the lowest")
+def _():
+    row = only_row(result_of(FIGURES, unit="s"))
+    assert row.best_in_tree() == "in-tree 1 tunnel"
+
+
+@suite.test("two runs are compared by what was best in each")
+def _():
+    other = dict(FIGURES, **{"wgtrunk 2 lanes": [[600], [330], [1000]], "in-tree 1 tunnel": [[200], [109], [330]]})
+    for second, bad in ((FIGURES, 0), (other, 0), (dict(other, **{"wgtrunk 2 lanes": [[800], [400], [1000]]}), 1)):
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            assert report.compare(result_of(FIGURES), result_of(second)) == bad, text.getvalue()
+        assert f"\n{bad} of 1 are more than 10% apart" in text.getvalue()
+
+
+@suite.test("tables for the documentation, with another run's ratios beside")
+def _():
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        report.markdown(result_of(FIGURES), result_of(FIGURES))
+    assert "| forward 64 bytes | 2 tunnels | 3.00 (2.00 to 3.00) | 3.00 | - |" in text.getvalue(), text.getvalue()
+    assert "| forward 64 bytes | plain | 2.00 (1.60 to 2.00) | 2.00 |" in text.getvalue(), text.getvalue()
+
+
+suite.run_and_exit()
