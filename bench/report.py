@@ -4,6 +4,9 @@
 
 A ratio is the median of the rounds' ratios: in each round both were measured in turn, and a contender's value is the mean of
 its turns. The best in-tree contender of a row is the one with the best median.
+
+A virtual machine's CPUs may be cores beside each other at one time, and far apart at another, which is nobody's merit; each
+set-up says how far they were. What was measured far apart is in Row.far, a column of its own where ratios are shown.
 """
 import json
 import os
@@ -13,6 +16,8 @@ import sys
 
 SCALING = "wgtrunk 1 lane on 1 CPU"
 VARIANTS = ("trunk by hash", "trunk by CPU", "lanes with home CPUs")
+# Set-ups whose CPUs are so many times as far apart as they were at best are not averaged with others.
+APART = 2
 BOUND = "bound"
 THROUGHPUT = ("packets/s", "bit/s")
 SLOW = "too slow: "
@@ -27,6 +32,8 @@ class Row:
         self.cpus, self.group, self.wire, self.name = cpus, group, wire, name
         self.unit = ""
         self.values = {}
+        # The same row, measured while the CPUs were far apart; None where they never were.
+        self.far = None
         self.cpu = {}
         self.polls = {}
         self.invalid = []
@@ -48,6 +55,9 @@ class Row:
         known = [c for c in self.values if c.startswith("in-tree")]
         if not known:
             return None
+        # One that was there once or twice, when others were more often, may have been lucky.
+        most = max(len(self.values[c]) for c in known)
+        known = [c for c in known if 2 * len(self.values[c]) >= most]
         return (min if self.lower_is_better() else max)(known, key=self.median)
 
     def ratio(self, one, other):
@@ -57,9 +67,29 @@ class Row:
         return (statistics.median(pairs), min(pairs), max(pairs)) if pairs else None
 
 
+def hops_of(result):
+    """Of each boot with several CPUs, the limit in ns of what is near: {CPUs: limit}."""
+    hops = {}
+    for m in result["measurements"]:
+        if m["kind"] == "measurement" and m["boot_cpus"] > 1 and m.get("hops"):
+            hops.setdefault(m["boot_cpus"], []).extend(m["hops"])
+    # Not the smallest: that may have been a moment's.
+    return {cpus: APART * sorted(found)[len(found) // 20] for cpus, found in hops.items()}
+
+
+def place_of(measurement, limits):
+    """Where the CPUs were: "near" (or nobody knows), "far", or None where that changed meanwhile."""
+    limit = limits.get(measurement["boot_cpus"])
+    if not limit or not measurement.get("hops"):
+        return "near"
+    far = {hop > limit for hop in measurement["hops"]}
+    return None if len(far) > 1 else "far" if far.pop() else "near"
+
+
 def rows_of(result):
     """All rows in order, and the bound: packets/s by (cpus, group, wire, round, size, CPUs used)."""
     rows, bound, turns = {}, {}, {}
+    limits = hops_of(result)
     for m in result["measurements"]:
         if m["kind"] != "measurement":
             continue
@@ -73,13 +103,23 @@ def rows_of(result):
         if details.get("invalid"):
             row.invalid.append(f"{m['contender']}, round {m['round'] + 1}: {details['invalid']}")
             continue
-        turns.setdefault((row, m["contender"], m["round"]), []).append(m["value"])
+        place = place_of(m, limits)
+        if not place:
+            continue
+        if place == "far":
+            row.far = row.far or Row(*key)
+            row.far.unit = row.unit
+        turns.setdefault((row.far if place == "far" else row, m["contender"], m["round"]), []).append(m["value"])
         if "cpu" in details:
             row.cpu.setdefault(m["contender"], []).append(details["cpu"])
         if "polls" in details:
             row.polls.setdefault(m["contender"], []).append(details["polls"])
     for (row, contender, number), values in turns.items():
         row.values.setdefault(contender, {})[number] = statistics.fmean(values)
+    for row in rows.values():
+        # Where they were hardly near, or at all: better that than nothing.
+        if row.far and not (row.ours() and row.best_in_tree() and row.ratio(row.ours(), row.best_in_tree())):
+            row.values, row.far = row.far.values, None
     return list(rows.values()), bound
 
 
@@ -113,6 +153,24 @@ def figure(value, unit):
     return f"{value:.0f} {unit}"
 
 
+def to_best(row):
+    """Our ratio to the best in-tree contender; None where there is none."""
+    return row.ratio(row.ours(), row.best_in_tree()) if row and row.ours() and row.best_in_tree() else None
+
+
+def places_table(result):
+    """How far CPUs were apart, and how often."""
+    limits, places = hops_of(result), {}
+    seen = set()
+    for m in result["measurements"]:
+        setup = m["kind"] == "measurement" and (m["boot_cpus"], m["group"], m["wire"], m["contender"], m["round"], m.get("turn"))
+        if setup and m["boot_cpus"] in limits and m.get("hops") and setup not in seen:
+            seen.add(setup)
+            places.setdefault((m["boot_cpus"], place_of(m, limits) or "changing"), []).append(statistics.fmean(m["hops"]))
+    lines = [[cpus, place, len(hops), f"{statistics.median(hops):.0f} ns"] for (cpus, place), hops in sorted(places.items())]
+    return table(["CPUs", "they were", "set-ups", "a cache line from one to another and back"], lines) if lines else []
+
+
 def three(ratio):
     return f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})" if ratio else "-"
 
@@ -131,9 +189,9 @@ def throughput_table(rows, bound):
         ours, tree = row.ours(), row.best_in_tree()
         share = share_of_bound(row, ours, bound) if ours else None
         lines.append([row.cpus, row.wire, row.name, figure(row.median(ours), row.unit), figure(row.median(tree), row.unit),
-                      (tree or "-").replace("in-tree ", ""), three(row.ratio(ours, tree)) if ours and tree else "-",
+                      (tree or "-").replace("in-tree ", ""), three(to_best(row)), three(to_best(row.far)),
                       f"{100 * share:.0f}%" if share else "-"])
-    return table(["CPUs", "wire", "row", "wgtrunk", "in-tree", "the best of it", "ratio (range)", "bound"], lines)
+    return table(["CPUs", "wire", "row", "wgtrunk", "in-tree", "the best of it", "ratio (range)", "CPUs far apart", "bound"], lines)
 
 
 def scaling_table(rows):
@@ -206,7 +264,7 @@ def show(result, file=sys.stdout):
     for line in throughput_table(rows, bound):
         print(line, file=file)
     variants = variant_lines(rows)
-    for title, lines in (("Growth", scaling_table(rows)), ("Trunks and home CPUs", table(VARIANT_HEAD, variants) if variants else []),
+    for title, lines in (("How far CPUs were apart", places_table(result)), ("Growth", scaling_table(rows)), ("Trunks and home CPUs", table(VARIANT_HEAD, variants) if variants else []),
                          ("Where the CPUs' time goes, forwarding 1400-byte packets at overload", pile_up_table(rows))):
         if lines:
             print(f"\n{title}\n", file=file)
@@ -343,11 +401,12 @@ def markdown(result, again=None):
 
     def ratios(row, one, other):
         second = others.get(row.key())
-        found = second and second.ratio(one, other if other == SCALING else second.best_in_tree())
+        found = second and second.best_in_tree() and second.ratio(one, other if other == SCALING else second.best_in_tree())
         return [three(row.ratio(one, other))] + ([f"{found[0]:.2f}" if found else "-"] if again else [])
 
     def ratio_tables(chosen, shares):
-        head = ["row", "best in-tree contender", "ratio (range)"] + ["again"] * bool(again) + ["share of the bound"] * shares
+        head = (["row", "best in-tree contender", "ratio (range)"] + ["again"] * bool(again) +
+                ["CPUs far apart", "share of the bound"] * shares)
         for cpus, wire in dict.fromkeys((r.cpus, r.wire) for r in sorted(chosen, key=lambda r: r.cpus)):
             lines = []
             for row in chosen:
@@ -356,7 +415,7 @@ def markdown(result, again=None):
                     continue
                 line = [row.name, tree.replace("in-tree ", ""), *ratios(row, ours, tree)]
                 share = share_of_bound(row, ours, bound)
-                lines.append(line + [f"{100 * share:.0f} %" if share else "-"] * shares)
+                lines.append(line + [three(to_best(row.far)), f"{100 * share:.0f} %" if share else "-"] * shares)
             print_table(f"{cpus} CPU{'s' * (cpus > 1)}, {wire} wire", head, lines)
 
     ratio_tables([r for r in rows if r.unit in THROUGHPUT], True)
@@ -382,14 +441,20 @@ def compare(first, second, limit=0.10):
         other = others.get(row.key())
         if row.unit not in THROUGHPUT or not other:
             continue
-        a, b = (r.ratio(r.ours(), r.best_in_tree()) if r.ours() and r.best_in_tree() else None for r in (row, other))
-        if not a or not b:
-            continue
-        apart = abs(b[0] / a[0] - 1)
-        bad += apart > limit
-        lines.append([row.cpus, row.wire, row.name, f"{a[0]:.2f}", f"{b[0]:.2f}", f"{100 * apart:.0f}%" + " !" * (apart > limit)])
+        for where, pair in (("", (row, other)), (", CPUs far apart", (row.far, other.far))):
+            a, b = map(to_best, pair)
+            if not a or not b:
+                continue
+            apart = abs(b[0] / a[0] - 1)
+            bad += apart > limit
+            lines.append([row.cpus, row.wire, row.name + where, f"{a[0]:.2f}", f"{b[0]:.2f}",
+                          f"{100 * apart:.0f}%" + " !" * (apart > limit)])
     for line in table(["CPUs", "wire", "row", "first", "second", "apart"], lines):
         print(line)
+    for name, result in (("first", first), ("second", second)):
+        print(f"\n{name} run:")
+        for line in places_table(result):
+            print(line)
     print(f"\n{bad} of {len(lines)} are more than {100 * limit:.0f}% apart")
     return bad
 

@@ -67,15 +67,15 @@ def _():
     assert stairs.trial(False, rate) == rate
 
 
-def result_of(figures, unit="packets/s", invalid=()):
-    """@figures: {contender: [[values of the turns of a round]...]}; @invalid: (contender, round, turn)."""
+def result_of(figures, unit="packets/s", invalid=(), hops=lambda number: []):
+    """@figures: {contender: [[values of the turns of a round]...]}; @invalid: (contender, round, turn); @hops: of a round."""
     measurements = []
     for contender, rounds in figures.items():
         for number, values in enumerate(rounds):
             for turn, value in enumerate(values):
                 why = "counters do not add up" if (contender, number, turn) in invalid else None
                 measurements.append({"kind": "measurement", "boot_cpus": 2, "group": "forward", "wire": "plain",
-                                     "row": "forward 64 bytes", "contender": contender, "round": number, "turn": turn,
+                                     "row": "forward 64 bytes", "contender": contender, "round": number, "turn": turn, "hops": hops(number),
                                      "value": value, "unit": unit, "details": {"invalid": why}})
     return {"place": "a test", "kernel": "7.3", "machine": {"model": "none"}, "rounds": 3, "seconds": 1, "commit": "0",
             "quick": False, "measurements": measurements}
@@ -135,12 +135,32 @@ def _():
         assert f"\n{bad} of 1 are more than 10% apart" in text.getvalue()
 
 
+@suite.test("what was measured with CPUs far apart is another column, what while that changed is in none")
+def _():
+    row = only_row(result_of(FIGURES, hops=lambda number: ([80, 90], [400, 380], [85, 390])[number]))
+    assert row.values["in-tree 2 tunnels"] == {0: 200} and row.far.values["in-tree 2 tunnels"] == {1: 100}
+    assert report.to_best(row) == (3, 3, 3) and report.to_best(row.far) == (3, 3, 3)
+    row = only_row(result_of(FIGURES, hops=lambda number: [380, 400]))
+    assert row.far is None and report.to_best(row) == (3, 2, 3), "all far: nobody knows that"
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        report.show(result_of(FIGURES, hops=lambda number: ([80, 90], [400, 380], [85, 390])[number]), text)
+    for words in ("near       5        85 ns", "far        5        390 ns", "changing   5        238 ns"):
+        assert words in text.getvalue(), text.getvalue()
+
+
+@suite.test("one that was there once, when others were more often, is not the best")
+def _():
+    row = only_row(result_of(dict(FIGURES, **{"in-tree 1 tunnel": [[900]]})))
+    assert row.best_in_tree() == "in-tree 2 tunnels"
+
+
 @suite.test("tables for the documentation, with another run's ratios beside")
 def _():
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         report.markdown(result_of(FIGURES), result_of(FIGURES))
-    assert "| forward 64 bytes | 2 tunnels | 3.00 (2.00 to 3.00) | 3.00 | - |" in text.getvalue(), text.getvalue()
+    assert "| forward 64 bytes | 2 tunnels | 3.00 (2.00 to 3.00) | 3.00 | - | - |" in text.getvalue(), text.getvalue()
     assert "| forward 64 bytes | plain | 2.00 (1.60 to 2.00) | 2.00 |" in text.getvalue(), text.getvalue()
 
 

@@ -16,13 +16,22 @@
  * summed over the CPUs: nanoseconds are those spent in the cipher. The packets
  * are as many as a data path may have in its hands, so that they come from the
  * same caches.
+ *
+ *	cat /sys/module/wgt_bound/parameters/hop
+ *
+ * says how many nanoseconds a cache line needs from CPU 0 to CPU 1 and back, at
+ * best; 0 where there is one CPU.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <crypto/chacha20poly1305.h>
+#include <linux/atomic.h>
 #include <linux/completion.h>
+#include <linux/cpumask.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
@@ -32,6 +41,10 @@
 #define PACKETS		64
 #define SIZE_MAX_BYTES	(64 << 10)
 #define MS_MAX		60000
+
+/* Round trips that are timed together, and for how long that is done. */
+#define HOPS		100
+#define HOP_MS		3
 
 struct job {
 	struct completion done;
@@ -165,6 +178,89 @@ static int get_measure(char *buffer, const struct kernel_param *param)
 	mutex_unlock(&lock);
 	return len;
 }
+
+/* --- from CPU to CPU --- */
+
+struct hop {
+	struct completion done;
+	atomic_t ball;
+	bool over;
+	u64 best;
+};
+
+static int bounce(void *data)
+{
+	struct hop *hop = data;
+
+	while (!READ_ONCE(hop->over))
+		if (atomic_read(&hop->ball))
+			atomic_set(&hop->ball, 0);
+	complete(&hop->done);
+	return 0;
+}
+
+static int serve(void *data)
+{
+	u64 begin = ktime_get_ns(), end = begin + HOP_MS * NSEC_PER_MSEC, now;
+	struct hop *hop = data;
+	int i;
+
+	do {
+		for (i = 0; i < HOPS; i++) {
+			atomic_set(&hop->ball, 1);
+			while (atomic_read(&hop->ball))
+				;
+		}
+		now = ktime_get_ns();
+		hop->best = min(hop->best, now - begin);
+		begin = now;
+	} while (now < end);
+	WRITE_ONCE(hop->over, true);
+	complete(&hop->done);
+	return 0;
+}
+
+/* Both or none of them begin: each waits for the other. */
+static int time_hop(struct hop *hop)
+{
+	static int (*const players[])(void *) = { bounce, serve };
+	struct task_struct *tasks[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		tasks[i] = kthread_create(players[i], hop, "wgt_hop/%d", i);
+		if (IS_ERR(tasks[i])) {
+			if (i)
+				kthread_stop(tasks[0]);
+			return PTR_ERR(tasks[i]);
+		}
+		kthread_bind(tasks[i], !i);
+	}
+	for (i = 0; i < 2; i++)
+		wake_up_process(tasks[i]);
+	for (i = 0; i < 2; i++)
+		wait_for_completion(&hop->done);
+	return 0;
+}
+
+static int get_hop(char *buffer, const struct kernel_param *param)
+{
+	struct hop hop = { .best = U64_MAX };
+	int ret;
+
+	if (!cpu_online(0) || num_possible_cpus() < 2 || !cpu_online(1))
+		return sysfs_emit(buffer, "0\n");
+	init_completion(&hop.done);
+	ret = time_hop(&hop);
+	return ret ?: sysfs_emit(buffer, "%llu\n", div_u64(hop.best, HOPS));
+}
+
+static const struct kernel_param_ops hop_ops = {
+	.get = get_hop,
+};
+
+module_param_cb(hop, &hop_ops, NULL, 0400);
+MODULE_PARM_DESC(hop, "Read: nanoseconds of a cache line to CPU 1 and back");
 
 static const struct kernel_param_ops measure_ops = {
 	.set = set_measure,

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The wgtrunk authors
+"""Keeps the CPUs of a user-mode Linux machine on cores of their own.
+
+They are threads of this machine, and its scheduler puts two of them on one core for a while where they sleep and wake each
+other, as it likes: what is measured then is that. Processes in the machine are processes here, too, and inherit the core of
+whoever made them, though they run for any of its CPUs: they may run anywhere.
+"""
+import os
+import threading
+
+EVERY_S = 0.1
+
+
+def parent(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[1])
+
+
+def is_below(pid, ancestor):
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        pid = parent(pid)
+    return False
+
+
+class Cores(threading.Thread):
+    """Looks for the machine among this process's descendants, from start() to stop()."""
+
+    def __init__(self, kernel, cpus):
+        super().__init__(daemon=True)
+        self.program = os.path.realpath(os.path.join(kernel, "linux"))
+        self.cpus = cpus
+        self.over = threading.Event()
+        self.seen = set()
+        self.machine = None
+
+    def look_at(self, pid):
+        if os.path.realpath(f"/proc/{pid}/exe") == self.program and is_below(pid, os.getpid()):
+            self.machine = pid
+        elif self.machine and parent(pid) == self.machine:
+            os.sched_setaffinity(pid, range(os.cpu_count()))
+
+    def pin(self):
+        """Its CPUs are its first threads; returns whether all are there."""
+        threads = sorted(int(name) for name in os.listdir(f"/proc/{self.machine}/task"))[:self.cpus]
+        for core, thread in enumerate(threads):
+            os.sched_setaffinity(thread, [core % os.cpu_count()])
+        return len(threads) == self.cpus
+
+    def run(self):
+        pinned = False
+        while not self.over.wait(EVERY_S):
+            pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+            self.seen &= pids
+            for pid in pids - self.seen:
+                try:
+                    self.look_at(pid)
+                    self.seen.add(pid)
+                except (OSError, ValueError):
+                    # It is gone.
+                    continue
+            if self.machine and not pinned:
+                try:
+                    pinned = self.pin()
+                except OSError:
+                    continue
+
+    def stop(self):
+        self.over.set()
+        self.join()
