@@ -37,10 +37,12 @@ class Cores(threading.Thread):
         self.machine = None
 
     def look_at(self, pid):
-        if os.path.realpath(f"/proc/{pid}/exe") == self.program and is_below(pid, os.getpid()):
+        if self.machine:
+            # What it made is the same program for a moment.
+            if parent(pid) == self.machine:
+                os.sched_setaffinity(pid, range(os.cpu_count()))
+        elif os.path.realpath(f"/proc/{pid}/exe") == self.program and is_below(pid, os.getpid()):
             self.machine = pid
-        elif self.machine and parent(pid) == self.machine:
-            os.sched_setaffinity(pid, range(os.cpu_count()))
 
     def pin(self):
         """Its CPUs are its first threads; returns whether all are there."""
