@@ -2,21 +2,26 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The wgtrunk authors
 """What the benchmark makes of figures: the search for a loss-free rate against made-up machines, and the report of made-up
-results. Needs neither root nor a module.
+results; and that a machine's CPUs are kept on cores. Needs neither root nor a module.
 """
 
 import contextlib
 import io
 import os
 import random
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
 sys.path.insert(0, os.path.join(HERE, "../bench"))
 import report  # noqa: E402
 import tap  # noqa: E402
+from cores import Cores  # noqa: E402
 from staircase import Staircase  # noqa: E402
 
 suite = tap.Suite()
@@ -162,6 +167,41 @@ def _():
         report.markdown(result_of(FIGURES), result_of(FIGURES))
     assert "| forward 64 bytes | 2 tunnels | 3.00 (2.00 to 3.00) | 3.00 | - | - |" in text.getvalue(), text.getvalue()
     assert "| forward 64 bytes | plain | 2.00 (1.60 to 2.00) | 2.00 |" in text.getvalue(), text.getvalue()
+
+
+# Two CPUs; what it forks says where it may run, until it may anywhere.
+MACHINE = """
+import os, sys, threading, time
+threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+while len(os.sched_getaffinity(0)) > 1:
+    time.sleep(0.05)
+print(*sorted(next(iter(os.sched_getaffinity(int(t)))) for t in os.listdir("/proc/self/task")), flush=True)
+for program in range(3):
+    pid = os.fork()
+    if not pid:
+        for _ in range(60):
+            if len(os.sched_getaffinity(0)) > 1:
+                os._exit(0)
+            time.sleep(0.05)
+        os._exit(1)
+    print(os.waitpid(pid, 0)[1], flush=True)
+"""
+
+
+@suite.test("a machine's CPUs are kept on cores of their own, and its programs are not")
+def _():
+    if os.cpu_count() < 2:
+        raise tap.Skip("this machine has one CPU")
+    folder = tempfile.mkdtemp()
+    suite.defer(shutil.rmtree, folder)
+    # The machine is a program of its own, and what it forks is the same one.
+    shutil.copy2(os.path.realpath(sys.executable), os.path.join(folder, "linux"))
+    cores = Cores(folder, 2)
+    cores.start()
+    suite.defer(cores.stop)
+    said = subprocess.run([os.path.join(folder, "linux"), "-c", MACHINE], stdout=subprocess.PIPE, text=True, timeout=25,
+                          env=dict(os.environ, PYTHONHOME=sys.base_prefix))
+    assert said.stdout.split() == ["0", "1", "0", "0", "0"], said.stdout
 
 
 suite.run_and_exit()
