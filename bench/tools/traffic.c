@@ -11,8 +11,9 @@
  *		TCP, WRITE bytes at a time, until the receiver hangs up
  *	traffic receive PORT FLOWS WARM MS PIN FIRST
  *		waits for FLOWS connections, then WARM milliseconds, counts what
- *		arrives for MS milliseconds, prints "BYTES NS" and ends. Flow i is
- *		read on CPU (FIRST + i) % PIN, or anywhere where PIN is 0
+ *		arrives for MS milliseconds, prints "BYTES NS" and ends. What comes
+ *		to an address n.n.I.n is read on CPU (FIRST + I) % PIN, or anywhere
+ *		where PIN is 0
  *	traffic probe ADDRESS PORT COUNT US
  *		COUNT small datagrams, one every US microseconds
  *	traffic reflect PORT COUNT
@@ -186,6 +187,17 @@ static void *reader(void *arg)
 	return NULL;
 }
 
+/* The last but one number of the address that a connection was made to. */
+static unsigned int subnet(int fd)
+{
+	struct sockaddr_in own;
+	socklen_t size = sizeof(own);
+
+	if (getsockname(fd, (struct sockaddr *)&own, &size))
+		die("getsockname");
+	return ntohl(own.sin_addr.s_addr) >> 8 & 255;
+}
+
 static int receive(char **argv)
 {
 	unsigned long flows = number(argv[1], FLOWS_MAX), warm = number(argv[2], 60000);
@@ -203,7 +215,7 @@ static int receive(char **argv)
 		readers[i].fd = accept(fd, NULL, NULL);
 		if (readers[i].fd < 0)
 			die("accept");
-		readers[i].cpu = cpus ? (int)((first + i) % cpus) : -1;
+		readers[i].cpu = cpus ? (int)((first + subnet(readers[i].fd)) % cpus) : -1;
 		if (pthread_create(&readers[i].thread, NULL, reader, &readers[i]))
 			die("pthread_create");
 	}
