@@ -71,4 +71,5 @@ class Cores(threading.Thread):
 
     def stop(self):
         self.over.set()
-        self.join()
+        if self.is_alive():
+            self.join()
