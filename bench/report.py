@@ -405,17 +405,17 @@ def markdown(result, again=None):
         return [three(row.ratio(one, other))] + ([f"{found[0]:.2f}" if found else "-"] if again else [])
 
     def ratio_tables(chosen, shares):
-        head = (["row", "best in-tree contender", "ratio (range)"] + ["again"] * bool(again) +
-                ["CPUs far apart", "share of the bound"] * shares)
         for cpus, wire in dict.fromkeys((r.cpus, r.wire) for r in sorted(chosen, key=lambda r: r.cpus)):
+            there = [r for r in chosen if (r.cpus, r.wire) == (cpus, wire) and r.ours() and r.best_in_tree()]
+            far = shares and any(r.far for r in there)
+            head = (["row", "best in-tree contender", "ratio (range)"] + ["again"] * bool(again) + ["CPUs far apart"] * far +
+                    ["share of the bound"] * shares)
             lines = []
-            for row in chosen:
+            for row in there:
                 ours, tree = row.ours(), row.best_in_tree()
-                if (row.cpus, row.wire) != (cpus, wire) or not (ours and tree):
-                    continue
-                line = [row.name, tree.replace("in-tree ", ""), *ratios(row, ours, tree)]
+                line = [row.name, tree.replace("in-tree ", ""), *ratios(row, ours, tree)] + [three(to_best(row.far))] * far
                 share = share_of_bound(row, ours, bound)
-                lines.append(line + [three(to_best(row.far)), f"{100 * share:.0f} %" if share else "-"] * shares)
+                lines.append(line + [f"{100 * share:.0f} %" if share else "-"] * shares)
             print_table(f"{cpus} CPU{'s' * (cpus > 1)}, {wire} wire", head, lines)
 
     ratio_tables([r for r in rows if r.unit in THROUGHPUT], True)

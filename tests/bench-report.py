@@ -165,7 +165,7 @@ def _():
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         report.markdown(result_of(FIGURES), result_of(FIGURES))
-    assert "| forward 64 bytes | 2 tunnels | 3.00 (2.00 to 3.00) | 3.00 | - | - |" in text.getvalue(), text.getvalue()
+    assert "| forward 64 bytes | 2 tunnels | 3.00 (2.00 to 3.00) | 3.00 | - |" in text.getvalue(), text.getvalue()
     assert "| forward 64 bytes | plain | 2.00 (1.60 to 2.00) | 2.00 |" in text.getvalue(), text.getvalue()
 
 
