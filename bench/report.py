@@ -70,6 +70,9 @@ class Row:
 def hops_of(result):
     """Of each boot with several CPUs, the limit in ns of what is near: {CPUs: limit}."""
     hops = {}
+    if result["quick"]:
+        # Where each is measured once, there is nothing to choose from.
+        return {}
     for m in result["measurements"]:
         if m["kind"] == "measurement" and m["boot_cpus"] > 1 and m.get("hops"):
             hops.setdefault(m["boot_cpus"], []).extend(m["hops"])
@@ -88,7 +91,7 @@ def place_of(measurement, limits):
 
 def rows_of(result):
     """All rows in order, and the bound: packets/s by (cpus, group, wire, round, size, CPUs used)."""
-    rows, bound, turns = {}, {}, {}
+    rows, bound, turns, anywhere = {}, {}, {}, {}
     limits = hops_of(result)
     for m in result["measurements"]:
         if m["kind"] != "measurement":
@@ -103,6 +106,7 @@ def rows_of(result):
         if details.get("invalid"):
             row.invalid.append(f"{m['contender']}, round {m['round'] + 1}: {details['invalid']}")
             continue
+        anywhere.setdefault(row, {}).setdefault((m["contender"], m["round"]), []).append(m["value"])
         place = place_of(m, limits)
         if not place:
             continue
@@ -117,9 +121,12 @@ def rows_of(result):
     for (row, contender, number), values in turns.items():
         row.values.setdefault(contender, {})[number] = statistics.fmean(values)
     for row in rows.values():
-        # Where they were hardly near, or at all: better that than nothing.
-        if row.far and not (row.ours() and row.best_in_tree() and row.ratio(row.ours(), row.best_in_tree())):
+        # Where they were hardly ever near: better that than nothing.
+        if not to_best(row) and row.far and to_best(row.far):
             row.values, row.far = row.far.values, None
+        elif not to_best(row):
+            for (contender, number), values in anywhere.get(row, {}).items():
+                row.values.setdefault(contender, {})[number] = statistics.fmean(values)
     return list(rows.values()), bound
 
 

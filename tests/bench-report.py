@@ -72,7 +72,7 @@ def _():
     assert stairs.trial(False, rate) == rate
 
 
-def result_of(figures, unit="packets/s", invalid=(), hops=lambda number: []):
+def result_of(figures, unit="packets/s", invalid=(), hops=lambda number: [], quick=False):
     """@figures: {contender: [[values of the turns of a round]...]}; @invalid: (contender, round, turn); @hops: of a round."""
     measurements = []
     for contender, rounds in figures.items():
@@ -83,7 +83,7 @@ def result_of(figures, unit="packets/s", invalid=(), hops=lambda number: []):
                                      "row": "forward 64 bytes", "contender": contender, "round": number, "turn": turn, "hops": hops(number),
                                      "value": value, "unit": unit, "details": {"invalid": why}})
     return {"place": "a test", "kernel": "7.3", "machine": {"model": "none"}, "rounds": 3, "seconds": 1, "commit": "0",
-            "quick": False, "measurements": measurements}
+            "quick": quick, "measurements": measurements}
 
 
 FIGURES = {"in-tree 2 tunnels": [[100, 300], [100, 100], [400, 400]],
@@ -152,6 +152,20 @@ def _():
         report.show(result_of(FIGURES, hops=lambda number: ([80, 90], [400, 380], [85, 390])[number]), text)
     for words in ("near       5        85 ns", "far        5        390 ns", "changing   5        238 ns"):
         assert words in text.getvalue(), text.getvalue()
+
+
+@suite.test("a row has a figure wherever the CPUs were")
+def _():
+    def moved(result):
+        for m in result["measurements"]:
+            m["hops"] = [80, 80] if m["contender"].startswith("wgtrunk") else [80, 400]
+        return result
+
+    for result in (moved(result_of(FIGURES)), result_of(FIGURES, hops=lambda number: [80, 400]),
+                   moved(result_of(FIGURES, quick=True))):
+        row = only_row(result)
+        assert report.to_best(row) == (3, 2, 3), row.values
+        assert row.far is None or not report.to_best(row.far)
 
 
 @suite.test("one that was there once, when others were more often, is not the best")
