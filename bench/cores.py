@@ -32,6 +32,7 @@ class Cores(threading.Thread):
         super().__init__(daemon=True)
         self.program = os.path.realpath(os.path.join(kernel, "linux"))
         self.cpus = cpus
+        self.cores = sorted(os.sched_getaffinity(0))
         self.over = threading.Event()
         self.seen = set()
         self.machine = None
@@ -40,7 +41,7 @@ class Cores(threading.Thread):
         if self.machine:
             # What it made is the same program for a moment.
             if parent(pid) == self.machine:
-                os.sched_setaffinity(pid, range(os.cpu_count()))
+                os.sched_setaffinity(pid, self.cores)
         elif os.path.realpath(f"/proc/{pid}/exe") == self.program and is_below(pid, os.getpid()):
             self.machine = pid
 
@@ -48,7 +49,7 @@ class Cores(threading.Thread):
         """Its CPUs are its first threads; returns whether all are there."""
         threads = sorted(int(name) for name in os.listdir(f"/proc/{self.machine}/task"))[:self.cpus]
         for core, thread in enumerate(threads):
-            os.sched_setaffinity(thread, [core % os.cpu_count()])
+            os.sched_setaffinity(thread, [self.cores[core % len(self.cores)]])
         return len(threads) == self.cpus
 
     def run(self):
