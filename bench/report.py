@@ -67,7 +67,7 @@ class Row:
         return (statistics.median(pairs), min(pairs), max(pairs)) if pairs else None
 
 
-def hops_of(result):
+def limits_of(result):
     """Of each boot with several CPUs, the limit in ns of what is near: {CPUs: limit}."""
     hops = {}
     if result["quick"]:
@@ -92,7 +92,7 @@ def place_of(measurement, limits):
 def rows_of(result):
     """All rows in order, and the bound: packets/s by (cpus, group, wire, round, size, CPUs used)."""
     rows, bound, turns, anywhere = {}, {}, {}, {}
-    limits = hops_of(result)
+    limits = limits_of(result)
     for m in result["measurements"]:
         if m["kind"] != "measurement":
             continue
@@ -167,7 +167,7 @@ def to_best(row):
 
 def places_table(result):
     """How far CPUs were apart, and how often."""
-    limits, places = hops_of(result), {}
+    limits, places = limits_of(result), {}
     seen = set()
     for m in result["measurements"]:
         setup = m["kind"] == "measurement" and (m["boot_cpus"], m["group"], m["wire"], m["contender"], m["round"], m.get("turn"))
@@ -271,7 +271,8 @@ def show(result, file=sys.stdout):
     for line in throughput_table(rows, bound):
         print(line, file=file)
     variants = variant_lines(rows)
-    for title, lines in (("How far CPUs were apart", places_table(result)), ("Growth", scaling_table(rows)), ("Trunks and home CPUs", table(VARIANT_HEAD, variants) if variants else []),
+    for title, lines in (("How far CPUs were apart", places_table(result)), ("Growth", scaling_table(rows)),
+                         ("Trunks and home CPUs", table(VARIANT_HEAD, variants) if variants else []),
                          ("Where the CPUs' time goes, forwarding 1400-byte packets at overload", pile_up_table(rows))):
         if lines:
             print(f"\n{title}\n", file=file)
