@@ -303,24 +303,29 @@ class End:
                     total[name] = total.get(name, 0) + int(value)
         return total
 
-    def polls(self, dev, seconds):
-        """How often each CPU polls a device's NAPI in a while; None where the kernel can't tell."""
+    def polls(self, devices, seconds):
+        """Packets that each CPU's polls of devices, a pattern, took: of each hundredth of a second {device: [by CPU]}, in
+        order; None where the kernel can't tell."""
         tracing = "/sys/kernel/tracing"
         event = f"{tracing}/events/napi/napi_poll"
         if not os.path.exists(event):
             return None
-        write(f"{event}/filter", f'dev_name == "{dev}"')
+        write(f"{event}/filter", f'dev_name ~ "{devices}"')
         write(f"{tracing}/trace", "")
         write(f"{event}/enable", "1")
         time.sleep(seconds)
         write(f"{event}/enable", "0")
-        counts = []
-        for cpu in range(os.cpu_count()):
-            with open(f"{tracing}/per_cpu/cpu{cpu}/stats") as file:
-                found = dict(re.findall(r"^([a-z ]+): (\d+)$", file.read(), re.M))
-            counts.append(int(found["entries"]) + int(found["overrun"]))
         write(f"{event}/filter", "0")
-        return counts
+        found = {}
+        with open(f"{tracing}/trace") as file:
+            for line in file:
+                poll = re.search(r" \[(\d+)\] .* (\d+)\.(\d\d)\d*: napi_poll: .* device (\S+) work (\d+)", line)
+                if poll:
+                    cpu, second, hundredth, device, packets = poll.groups()
+                    by_cpu = found.setdefault(int(second + hundredth), {}).setdefault(device, [0] * os.cpu_count())
+                    by_cpu[int(cpu)] += int(packets)
+        write(f"{tracing}/trace", "")
+        return [devices for _, devices in sorted(found.items())]
 
     # --- processes ---
 

@@ -32,9 +32,6 @@ def groups(cpus, wires):
         if cpus > 1:
             found.append({"name": "forward hashed", "wire": wire, "turns": TURNS, "scaling": True, "trunk": True,
                           "rows": forward_rows("hashed", False)})
-            found.append({"name": "pile-up", "wire": wire, "scaling": True,
-                          "without": ["in-tree 1 tunnel", f"in-tree {cpus} tunnels pinned"],
-                          "rows": [{"kind": "pile-up", "name": "pile-up, 1400 bytes", "size": 1400}]})
         bulk = [{"kind": "gso", "name": "UDP GSO bulk"}]
         if cpus == 1:
             bulk += [{"kind": "tcp", "name": f"TCP {n} flow{'s' * (n > 1)}, writes of 128 KB", "flows": n, "write": 128 << 10}
@@ -52,6 +49,10 @@ def groups(cpus, wires):
         found.append({"name": "latency", "wire": wire,
                       "without": ["in-tree 1 tunnel", f"in-tree {cpus} tunnels threaded"] * (cpus > 1),
                       "rows": [{"kind": "latency", "name": "latency 1400 bytes", "size": 1400}]})
+    if cpus > 1:
+        found.append({"name": "pile-up", "wire": wires[0], "scaling": True, "without": ["in-tree 1 tunnel"],
+                      "rows": [{"kind": "pile-up", "name": name, "size": 1400, "rules": rules}
+                               for name, rules in (("overload", 0), ("long packet filter", 10000))]})
     found.append({"name": "peers", "wire": wires[0],
                   "rows": [{"kind": "peers", "name": "peers", "counts": [1, 1000, 10000], "removed": 50}]})
     return found

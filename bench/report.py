@@ -34,8 +34,8 @@ class Row:
         self.values = {}
         # The same row, measured while the CPUs were far apart; None where they never were.
         self.far = None
-        self.cpu = {}
-        self.polls = {}
+        # Of the pile-up: what was measured besides, by contender, wherever the CPUs were.
+        self.piles = {}
         self.invalid = []
 
     def key(self):
@@ -106,6 +106,8 @@ def rows_of(result):
         if details.get("invalid"):
             row.invalid.append(f"{m['contender']}, round {m['round'] + 1}: {details['invalid']}")
             continue
+        if m["group"] == "pile-up":
+            row.piles.setdefault(m["contender"], []).append(details)
         anywhere.setdefault(row, {}).setdefault((m["contender"], m["round"]), []).append(m["value"])
         place = place_of(m, limits)
         if not place:
@@ -114,10 +116,6 @@ def rows_of(result):
             row.far = row.far or Row(*key)
             row.far.unit = row.unit
         turns.setdefault((row.far if place == "far" else row, m["contender"], m["round"]), []).append(m["value"])
-        if "cpu" in details:
-            row.cpu.setdefault(m["contender"], []).append(details["cpu"])
-        if "polls" in details:
-            row.polls.setdefault(m["contender"], []).append(details["polls"])
     for (row, contender, number), values in turns.items():
         row.values.setdefault(contender, {})[number] = statistics.fmean(values)
     for row in rows.values():
@@ -234,30 +232,46 @@ def shares_of_time(samples):
 
 
 def pile_up_rows(rows):
-    return [r for r in rows if r.group == "pile-up" and r.cpu]
+    return [r for r in rows if r.group == "pile-up" and r.piles]
 
 
-def polls_of(row, contender):
-    """Which CPU polls which tunnel: for each the part that each CPU did, over all rounds."""
+def windows_of(piles):
+    """What polls took in all hundredths of a second of all set-ups: {tunnel: packets by CPU} of each."""
+    return [window for pile in piles for window in pile["polls"] or []]
+
+
+def delivered_by(piles):
+    """Which CPUs deliver which tunnel's packets, over all set-ups."""
     totals = {}
-    for polls in row.polls.get(contender, []):
-        for dev, counts in polls.items():
-            if counts:
-                totals[dev] = [a + b for a, b in zip(totals.get(dev, [0] * len(counts)), counts)]
-    return ", ".join(f"{dev}: " + " / ".join(f"{100 * c / (sum(counts) or 1):.0f}" for c in counts)
-                     for dev, counts in sorted(totals.items()))
+    for window in windows_of(piles):
+        for dev, by_cpu in window.items():
+            totals[dev] = [a + b for a, b in zip(totals.get(dev, [0] * len(by_cpu)), by_cpu)]
+    return ", ".join(f"{dev}: " + " / ".join(f"{100 * c / (sum(by_cpu) or 1):.0f}" for c in by_cpu)
+                     for dev, by_cpu in sorted(totals.items()))
 
 
-def pile_up_table(rows):
+def busiest_share(piles):
+    """The part that the CPU which delivers most has of all tunnels' packets within a hundredth of a second, on average."""
+    by_cpu = [[sum(c) for c in zip(*window.values())] for window in windows_of(piles)]
+    total = sum(map(sum, by_cpu))
+    return sum(map(max, by_cpu)) / total if total else None
+
+
+PILE_UP_HEAD = ["wire", "row", "contender", "softirq / system / idle of each CPU, %", "packets/s", "each tunnel's packets by CPU, %",
+                "busiest CPU in 10 ms, %"]
+
+
+def pile_up_lines(rows):
     lines = []
     for row in pile_up_rows(rows):
-        for contender, samples in row.cpu.items():
-            for number, part in enumerate(shares_of_time(samples)):
-                lines.append([row.wire, contender, number] + [f"{100 * part[k]:.0f}%" for k in
-                                                              ("softirq", "system", "user", "idle")] +
-                             [polls_of(row, contender) if not number else ""])
-    return table(["wire", "contender", "CPU", "softirq", "system", "user", "idle", "% of each tunnel's polls by CPU"],
-                 lines) if lines else []
+        for contender, piles in row.piles.items():
+            share = busiest_share(piles)
+            times = [f"{100 * p['softirq']:.0f} / {100 * p['system']:.0f} / {100 * p['idle']:.0f}"
+                     for p in shares_of_time([pile["cpu"] for pile in piles])]
+            lines.append([row.wire, row.name, contender, ", ".join(times),
+                          figure(statistics.median(pile["pps"] for pile in piles), "packets/s"),
+                          delivered_by(piles), f"{100 * share:.0f}" if share else ""])
+    return lines
 
 
 def show(result, file=sys.stdout):
@@ -270,10 +284,10 @@ def show(result, file=sys.stdout):
           file=file)
     for line in throughput_table(rows, bound):
         print(line, file=file)
-    variants = variant_lines(rows)
+    variants, pile_ups = variant_lines(rows), pile_up_lines(rows)
     for title, lines in (("How far CPUs were apart", places_table(result)), ("Growth", scaling_table(rows)),
                          ("Trunks and home CPUs", table(VARIANT_HEAD, variants) if variants else []),
-                         ("Where the CPUs' time goes, forwarding 1400-byte packets at overload", pile_up_table(rows))):
+                         ("Pile-up: where 1400-byte packets are delivered", table(PILE_UP_HEAD, pile_ups) if pile_ups else [])):
         if lines:
             print(f"\n{title}\n", file=file)
             for line in lines:
@@ -363,21 +377,48 @@ def chart_latency(rows, folder):
              ", ".join(f"$rows using {i + 2}:xtic(1) title {quote(c)}" for i, c in enumerate(contenders)), {"rows": lines[1:]})
 
 
-def chart_heat(rows, folder):
+PALETTE = "set palette defined (0 '#f7fbff', 50 '#fd8d3c', 100 '#800026')\nset cbrange [0:100]\nunset key\n"
+
+
+def chart_heat(row, path):
+    lines, names = [], list(row.piles)
+    for y, contender in enumerate(names):
+        for x, part in enumerate(shares_of_time([pile["cpu"] for pile in row.piles[contender]])):
+            lines.append(f"{x} {y} {100 * part['softirq']:.1f}")
+    cpus = row.cpus
+    ticks = ", ".join(f'"CPU {i}" {i}' for i in range(cpus))
+    labels = ", ".join(f"{quote(n)} {i}" for i, n in enumerate(names))
+    body = (f"{PALETTE}set yrange [-0.5:{len(names) - 0.5}]\nset xrange [-0.5:{cpus - 0.5}]\n"
+            f"set cblabel 'softirq, % of the time'\nset xtics ({ticks})\nset ytics ({labels})\nset lmargin 26\n"
+            "plot $rows using 1:2:3 with image, '' using 1:2:(sprintf('%.0f%%', $3)) with labels")
+    plot(path, f"Softirq time per CPU, 1400-byte packets, {row.wire} wire, {row.name}", body, {"rows": lines})
+
+
+def chart_pile_up(row, path):
+    """Over the time of a set-up, which CPU delivers what part of the packets."""
+    lines, names, longest = [], [], 0
+    for contender, piles in row.piles.items():
+        windows = piles[0]["polls"] or []
+        longest = max(longest, len(windows))
+        for cpu in range(row.cpus if windows else 0):
+            for x, window in enumerate(windows):
+                by_cpu = [sum(c) for c in zip(*window.values())]
+                lines.append(f"{10 * x} {len(names)} {100 * by_cpu[cpu] / (sum(by_cpu) or 1):.1f}")
+            names.append(f"{contender}, CPU {cpu}")
+    if not lines:
+        return
+    labels = ", ".join(f"{quote(n)} {i}" for i, n in enumerate(names))
+    body = (f"{PALETTE}set yrange [-0.5:{len(names) - 0.5}]\nset xrange [-5:{10 * longest - 5}]\nset xlabel 'ms'\n"
+            f"set cblabel \"% of all tunnels' packets\"\nset ytics ({labels})\nset lmargin 32\nplot $rows using 1:2:(5):(0.45):3 "
+            "with boxxyerror fs solid 1 noborder lc palette")
+    plot(path, f"Who delivers, in each 10 ms: {row.wire} wire, {row.name}", body, {"rows": lines})
+
+
+def chart_pile_ups(rows, folder):
     for row in pile_up_rows(rows):
-        lines, names = [], list(row.cpu)
-        for y, contender in enumerate(names):
-            for x, part in enumerate(shares_of_time(row.cpu[contender])):
-                lines.append(f"{x} {y} {100 * part['softirq']:.1f}")
-        cpus = row.cpus
-        ticks = ", ".join(f'"CPU {i}" {i}' for i in range(cpus))
-        labels = ", ".join(f"{quote(n)} {i}" for i, n in enumerate(names))
-        body = (f"unset key\nset yrange [-0.5:{len(names) - 0.5}]\nset xrange [-0.5:{cpus - 0.5}]\nset cbrange [0:100]\n"
-                "set palette defined (0 '#f7fbff', 50 '#fd8d3c', 100 '#800026')\nset cblabel 'softirq, % of the time'\n"
-                f"set xtics ({ticks})\nset ytics ({labels})\nset lmargin 26\n"
-                "plot $rows using 1:2:3 with image, '' using 1:2:(sprintf('%.0f%%', $3)) with labels")
-        plot(os.path.join(folder, f"heat-{row.wire}"), f"Softirq time per CPU, 1400-byte packets, {row.wire} wire", body,
-             {"rows": lines})
+        name = f"{row.wire}-{row.name.replace(' ', '-')}"
+        chart_heat(row, os.path.join(folder, f"heat-{name}"))
+        chart_pile_up(row, os.path.join(folder, f"pile-up-{name}"))
 
 
 def charts(result, folder):
@@ -387,7 +428,7 @@ def charts(result, folder):
     chart_throughput(rows, bound, folder)
     chart_scaling(rows, folder)
     chart_latency(rows, folder)
-    chart_heat(rows, folder)
+    chart_pile_ups(rows, folder)
 
 
 # --- by hand: report.py show|markdown|compare FILE... ---
@@ -432,13 +473,7 @@ def markdown(result, again=None):
                  if SCALING in row.values and row.ours() and row.unit != "share"])
     print_table("Trunks, and lanes with home CPUs, as many as CPUs", VARIANT_HEAD, variant_lines(rows))
     ratio_tables([r for r in rows if r.unit == "s"], False)
-    pile_ups = pile_up_rows(rows)
-    if pile_ups:
-        print_table("Softirq / system / idle, % of each CPU's time; and which CPUs poll the tunnels",
-                    ["wire", "contender"] + [f"CPU {i}" for i in range(pile_ups[0].cpus)] + ["polls, %"],
-                    [[row.wire, contender] + [f"{100 * p['softirq']:.0f} / {100 * p['system']:.0f} / {100 * p['idle']:.0f}"
-                                              for p in shares_of_time(samples)] + [polls_of(row, contender)]
-                     for row in pile_ups for contender, samples in row.cpu.items()])
+    print_table("Pile-up", PILE_UP_HEAD, pile_up_lines(rows))
 
 
 def compare(first, second, limit=0.10):

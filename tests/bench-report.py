@@ -123,6 +123,21 @@ def _():
         assert ("no figure: 2 CPU" in text.getvalue()) == bool(bad)
 
 
+@suite.test("CPUs that take turns at all of the work have not shared it")
+def _():
+    ticks = [{"softirq": 1, "system": 1, "user": 0, "idle": 2}] * 2
+    in_turn = [{"wg0": [90, 10]}, {"wg0": [0, 20], "wg1": [0, 80]}] * 2
+    shared = [{"wg0": [50, 0], "wg1": [0, 50]}] * 4
+    for polls, busiest in ((in_turn, "95"), (shared, "50"), (None, "")):
+        result = result_of({"in-tree 2 tunnels": [[0.9]], "wgtrunk 2 lanes": [[0]]}, unit="share")
+        for m in result["measurements"]:
+            m.update(group="pile-up", details={"cpu": ticks, "polls": polls, "pps": 40000, "invalid": None})
+        lines = report.pile_up_lines(report.rows_of(result)[0])
+        assert [line[-1] for line in lines] == [busiest] * 2, lines
+        assert lines[0][3] == "25 / 25 / 50, 25 / 25 / 50"
+    assert report.delivered_by([{"polls": in_turn}]) == "wg0: 75 / 25, wg1: 0 / 100"
+
+
 @suite.test("for seconds, the best is the lowest")
 def _():
     row = only_row(result_of(FIGURES, unit="s"))
