@@ -4,7 +4,8 @@
 
 They are threads of this machine, and its scheduler puts two of them on one core for a while where they sleep and wake each
 other, as it likes: what is measured then is that. Processes in the machine are processes here, too, and inherit the core of
-whoever made them, though they run for any of its CPUs: they may run anywhere.
+whoever made them, though they run for any of its CPUs: they may run anywhere. The programs of a machine with one CPU stay on
+that one's core: only one of all runs at a time, and a switch to another core takes as long as the cores are apart.
 """
 import os
 import threading
@@ -33,6 +34,7 @@ class Cores(threading.Thread):
         self.program = os.path.realpath(os.path.join(kernel, "linux"))
         self.cpus = cpus
         self.cores = sorted(os.sched_getaffinity(0))
+        self.for_programs = self.cores if cpus > 1 else self.cores[:1]
         self.over = threading.Event()
         self.seen = set()
         self.machine = None
@@ -41,7 +43,7 @@ class Cores(threading.Thread):
         if self.machine:
             # What it made is the same program for a moment.
             if parent(pid) == self.machine:
-                os.sched_setaffinity(pid, self.cores)
+                os.sched_setaffinity(pid, self.for_programs)
         elif os.path.realpath(f"/proc/{pid}/exe") == self.program and is_below(pid, os.getpid()):
             self.machine = pid
 

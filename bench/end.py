@@ -22,6 +22,8 @@ import tempfile
 import time
 
 CLONE_NEWNET = 0x40000000
+# Of each CPU's trace: room for some 400,000 polls.
+TRACE_KB = 16384
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -304,28 +306,38 @@ class End:
         return total
 
     def polls(self, devices, seconds):
-        """Packets that each CPU's polls of devices, a pattern, took: of each hundredth of a second {device: [by CPU]}, in
-        order; None where the kernel can't tell."""
+        """Packets that each CPU's polls of devices, a pattern, took: of each hundredth of a second {device: [by CPU]}, from the
+        first to the last with a poll; None where the kernel can't tell. A poll counts when it ends."""
         tracing = "/sys/kernel/tracing"
         event = f"{tracing}/events/napi/napi_poll"
         if not os.path.exists(event):
             return None
+        with open(f"{tracing}/buffer_size_kb") as file:
+            size = file.read().split()[0]
+        write(f"{tracing}/buffer_size_kb", str(max(TRACE_KB, int(size))))
         write(f"{event}/filter", f'dev_name ~ "{devices}"')
         write(f"{tracing}/trace", "")
         write(f"{event}/enable", "1")
         time.sleep(seconds)
         write(f"{event}/enable", "0")
         write(f"{event}/filter", "0")
-        found = {}
+        found, lost = {}, 0
+        cpus = os.sysconf("SC_NPROCESSORS_CONF")
+        for cpu in range(cpus):
+            with open(f"{tracing}/per_cpu/cpu{cpu}/stats") as file:
+                lost += int(re.search(r"^overrun: (\d+)", file.read(), re.M).group(1))
         with open(f"{tracing}/trace") as file:
             for line in file:
                 poll = re.search(r" \[(\d+)\] .* (\d+)\.(\d\d)\d*: napi_poll: .* device (\S+) work (\d+)", line)
                 if poll:
                     cpu, second, hundredth, device, packets = poll.groups()
-                    by_cpu = found.setdefault(int(second + hundredth), {}).setdefault(device, [0] * os.cpu_count())
+                    by_cpu = found.setdefault(int(second + hundredth), {}).setdefault(device, [0] * cpus)
                     by_cpu[int(cpu)] += int(packets)
+        write(f"{tracing}/buffer_size_kb", size)
         write(f"{tracing}/trace", "")
-        return [devices for _, devices in sorted(found.items())]
+        if lost:
+            raise Failed(f"{lost} polls did not fit into the trace")
+        return [found.get(when, {}) for when in range(min(found), max(found) + 1)] if found else []
 
     # --- processes ---
 

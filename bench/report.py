@@ -107,7 +107,7 @@ def rows_of(result):
             row.invalid.append(f"{m['contender']}, round {m['round'] + 1}: {details['invalid']}")
             continue
         if m["group"] == "pile-up":
-            row.piles.setdefault(m["contender"], []).append(details)
+            row.piles.setdefault(m["contender"], []).append({"share": m["value"], **details})
         anywhere.setdefault(row, {}).setdefault((m["contender"], m["round"]), []).append(m["value"])
         place = place_of(m, limits)
         if not place:
@@ -235,42 +235,30 @@ def pile_up_rows(rows):
     return [r for r in rows if r.group == "pile-up" and r.piles]
 
 
-def windows_of(piles):
-    """What polls took in all hundredths of a second of all set-ups: {tunnel: packets by CPU} of each."""
-    return [window for pile in piles for window in pile["polls"] or []]
-
-
 def delivered_by(piles):
     """Which CPUs deliver which tunnel's packets, over all set-ups."""
     totals = {}
-    for window in windows_of(piles):
-        for dev, by_cpu in window.items():
-            totals[dev] = [a + b for a, b in zip(totals.get(dev, [0] * len(by_cpu)), by_cpu)]
-    return ", ".join(f"{dev}: " + " / ".join(f"{100 * c / (sum(by_cpu) or 1):.0f}" for c in by_cpu)
-                     for dev, by_cpu in sorted(totals.items()))
+    for window in [window for pile in piles for window in pile["polls"] or []]:
+        for dev, packets in window.items():
+            totals[dev] = [a + b for a, b in zip(totals.get(dev, [0] * len(packets)), packets)]
+    return ", ".join(f"{dev}: " + " / ".join(f"{100 * p / (sum(packets) or 1):.0f}" for p in packets)
+                     for dev, packets in sorted(totals.items()))
 
 
-def busiest_share(piles):
-    """The part that the CPU which delivers most has of all tunnels' packets within a hundredth of a second, on average."""
-    by_cpu = [[sum(c) for c in zip(*window.values())] for window in windows_of(piles)]
-    total = sum(map(sum, by_cpu))
-    return sum(map(max, by_cpu)) / total if total else None
-
-
-PILE_UP_HEAD = ["wire", "row", "contender", "softirq / system / idle of each CPU, %", "packets/s", "each tunnel's packets by CPU, %",
-                "busiest CPU in 10 ms, %"]
+PILE_UP_HEAD = ["wire", "row", "contender", "softirq / system / idle of each CPU, %", "offered", "delivered",
+                "each tunnel's packets by CPU, %", "busiest CPU in 10 ms"]
 
 
 def pile_up_lines(rows):
     lines = []
     for row in pile_up_rows(rows):
         for contender, piles in row.piles.items():
-            share = busiest_share(piles)
+            shares = [pile["share"] for pile in piles if pile["share"]]
             times = [f"{100 * p['softirq']:.0f} / {100 * p['system']:.0f} / {100 * p['idle']:.0f}"
                      for p in shares_of_time([pile["cpu"] for pile in piles])]
-            lines.append([row.wire, row.name, contender, ", ".join(times),
-                          figure(statistics.median(pile["pps"] for pile in piles), "packets/s"),
-                          delivered_by(piles), f"{100 * share:.0f}" if share else ""])
+            rates = [figure(statistics.median(pile[name] for pile in piles), "packets/s") for name in ("offered_pps", "pps")]
+            lines.append([row.wire, row.name, contender, ", ".join(times), *rates, delivered_by(piles),
+                          f"{100 * statistics.median(shares):.0f} % ({100 * min(shares):.0f} to {100 * max(shares):.0f})" if shares else ""])
     return lines
 
 
@@ -381,11 +369,12 @@ PALETTE = "set palette defined (0 '#f7fbff', 50 '#fd8d3c', 100 '#800026')\nset c
 
 
 def chart_heat(row, path):
-    lines, names = [], list(row.piles)
+    lines, names, cpus = [], list(row.piles), 0
     for y, contender in enumerate(names):
-        for x, part in enumerate(shares_of_time([pile["cpu"] for pile in row.piles[contender]])):
+        shares = shares_of_time([pile["cpu"] for pile in row.piles[contender]])
+        cpus = max(cpus, len(shares))
+        for x, part in enumerate(shares):
             lines.append(f"{x} {y} {100 * part['softirq']:.1f}")
-    cpus = row.cpus
     ticks = ", ".join(f'"CPU {i}" {i}' for i in range(cpus))
     labels = ", ".join(f"{quote(n)} {i}" for i, n in enumerate(names))
     body = (f"{PALETTE}set yrange [-0.5:{len(names) - 0.5}]\nset xrange [-0.5:{cpus - 0.5}]\n"
@@ -398,12 +387,12 @@ def chart_pile_up(row, path):
     """Over the time of a set-up, which CPU delivers what part of the packets."""
     lines, names, longest = [], [], 0
     for contender, piles in row.piles.items():
-        windows = piles[0]["polls"] or []
+        windows = [[sum(packets) for packets in zip(*window.values())] for window in piles[0]["polls"] or []]
         longest = max(longest, len(windows))
-        for cpu in range(row.cpus if windows else 0):
-            for x, window in enumerate(windows):
-                by_cpu = [sum(c) for c in zip(*window.values())]
-                lines.append(f"{10 * x} {len(names)} {100 * by_cpu[cpu] / (sum(by_cpu) or 1):.1f}")
+        for cpu in range(max(map(len, windows), default=0)):
+            for x, packets in enumerate(windows):
+                if packets:
+                    lines.append(f"{10 * x} {len(names)} {100 * packets[cpu] / (sum(packets) or 1):.1f}")
             names.append(f"{contender}, CPU {cpu}")
     if not lines:
         return
@@ -425,6 +414,9 @@ def charts(result, folder):
     """SVG and PNG into @folder, which is made anew."""
     rows, bound = rows_of(result)
     os.makedirs(folder, exist_ok=True)
+    for name in os.listdir(folder):
+        if name.endswith((".svg", ".png")):
+            os.unlink(os.path.join(folder, name))
     chart_throughput(rows, bound, folder)
     chart_scaling(rows, folder)
     chart_latency(rows, folder)

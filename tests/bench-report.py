@@ -123,19 +123,17 @@ def _():
         assert ("no figure: 2 CPU" in text.getvalue()) == bool(bad)
 
 
-@suite.test("CPUs that take turns at all of the work have not shared it")
+@suite.test("of the pile-up, CPUs' time, rates, and who delivered which tunnel's packets")
 def _():
     ticks = [{"softirq": 1, "system": 1, "user": 0, "idle": 2}] * 2
-    in_turn = [{"wg0": [90, 10]}, {"wg0": [0, 20], "wg1": [0, 80]}] * 2
-    shared = [{"wg0": [50, 0], "wg1": [0, 50]}] * 4
-    for polls, busiest in ((in_turn, "95"), (shared, "50"), (None, "")):
-        result = result_of({"in-tree 2 tunnels": [[0.9]], "wgtrunk 2 lanes": [[0]]}, unit="share")
-        for m in result["measurements"]:
-            m.update(group="pile-up", details={"cpu": ticks, "polls": polls, "pps": 40000, "invalid": None})
-        lines = report.pile_up_lines(report.rows_of(result)[0])
-        assert [line[-1] for line in lines] == [busiest] * 2, lines
-        assert lines[0][3] == "25 / 25 / 50, 25 / 25 / 50"
-    assert report.delivered_by([{"polls": in_turn}]) == "wg0: 75 / 25, wg1: 0 / 100"
+    polls = [{"wg0": [90, 10]}, {}, {"wg0": [0, 20], "wg1": [0, 80]}]
+    result = result_of({"in-tree 2 tunnels": [[0.9], [0.8], [0.95]], "wgtrunk 2 lanes": [[0]]}, unit="share")
+    for m in result["measurements"]:
+        m.update(group="pile-up", details={"cpu": ticks, "polls": polls if m["value"] else None, "pps": 31000, "offered_pps": 41000,
+                                           "invalid": None})
+    lines = report.pile_up_lines(report.rows_of(result)[0])
+    assert [line[3:6] for line in lines] == [["25 / 25 / 50, 25 / 25 / 50", "41.00 kpps", "31.00 kpps"]] * 2, lines
+    assert [line[6:] for line in lines] == [["wg0: 75 / 25, wg1: 0 / 100", "90 % (80 to 95)"], ["", ""]], lines
 
 
 @suite.test("for seconds, the best is the lowest")
@@ -197,11 +195,13 @@ def _():
     assert "| forward 64 bytes | plain | 2.00 (1.60 to 2.00) | 2.00 |" in text.getvalue(), text.getvalue()
 
 
-# Two CPUs; what it forks says where it may run, until it may anywhere.
+# A machine of so many CPUs; what it forks says whether it may run on as many cores within some seconds, and then stay there.
 MACHINE = """
 import os, sys, threading, time
-threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
-cores = sorted(os.sched_getaffinity(0))[:2]
+cpus, programs_on = map(int, sys.argv[1:])
+for _ in range(cpus - 1):
+    threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+cores = sorted(os.sched_getaffinity(0))[:cpus]
 while sorted(list(os.sched_getaffinity(int(t))) for t in os.listdir("/proc/self/task")) != [[c] for c in cores]:
     time.sleep(0.05)
 print("each on one", flush=True)
@@ -209,28 +209,40 @@ for program in range(3):
     pid = os.fork()
     if not pid:
         for _ in range(60):
-            if len(os.sched_getaffinity(0)) > 1:
-                os._exit(0)
+            if len(os.sched_getaffinity(0)) == programs_on:
+                time.sleep(0.3)
+                os._exit(len(os.sched_getaffinity(0)) != programs_on)
             time.sleep(0.05)
         os._exit(1)
     print(os.waitpid(pid, 0)[1], flush=True)
 """
 
 
-@suite.test("a machine's CPUs are kept on cores of their own, and its programs are not")
-def _():
+def said_on_cores(cpus, programs_on):
     if len(os.sched_getaffinity(0)) < 2:
         raise tap.Skip("there is one CPU")
     folder = tempfile.mkdtemp()
     suite.defer(shutil.rmtree, folder)
     # The machine is a program of its own, and what it forks is the same one.
     shutil.copy2(os.path.realpath(sys.executable), os.path.join(folder, "linux"))
-    cores = Cores(folder, 2)
+    cores = Cores(folder, cpus)
     cores.start()
     suite.defer(cores.stop)
-    said = subprocess.run([os.path.join(folder, "linux"), "-c", MACHINE], stdout=subprocess.PIPE, text=True, timeout=25,
-                          env=dict(os.environ, PYTHONHOME=sys.base_prefix))
-    assert said.stdout.splitlines() == ["each on one", "0", "0", "0"], said.stdout
+    said = subprocess.run([os.path.join(folder, "linux"), "-c", MACHINE, str(cpus), str(programs_on)], stdout=subprocess.PIPE,
+                          text=True, timeout=25, env=dict(os.environ, PYTHONHOME=sys.base_prefix))
+    return said.stdout.splitlines()
+
+
+@suite.test("a machine's CPUs are kept on cores of their own, and its programs are not")
+def _():
+    said = said_on_cores(2, len(os.sched_getaffinity(0)))
+    assert said == ["each on one", "0", "0", "0"], said
+
+
+@suite.test("the programs of a machine with one CPU are kept on that one's core")
+def _():
+    said = said_on_cores(1, 1)
+    assert said == ["each on one", "0", "0", "0"], said
 
 
 suite.run_and_exit()

@@ -32,6 +32,8 @@ for row in 'forward 64 bytes, presorted overload' 'forward 1400 bytes, hashed ov
 	'TCP 1 flow, writes of 1 MB' 'latency 1400 bytes' 'peers: 1000 set'; do
 	result $((0 < $(grep -cE "^[12] .*  $row.* [0-9.]+ \([0-9.]+ to [0-9.]+\)" "$out"))) "figures of both: $row"
 done
+result $((0 < $(grep -cE 'long packet filter  in-tree .*wg0: .* [0-9]+ % \(|^invalid: .*long packet filter: in-tree .*: too slow: ' "$out"))) \
+	"who delivers the in-tree tunnels' packets"
 # Packets nobody knows the whereabouts of, programs that failed; not speed.
 result $((0 == $(grep '^invalid:' "$out" | grep -vc ': too slow: '))) "counters add up"
 grep '^invalid:' "$out" | sed 's/^/# /'
