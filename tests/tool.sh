@@ -155,6 +155,21 @@ test_export_near()
 		grep -qx "PostUp = ip -6 route replace fd02::/32 src fd00:ff::1 nexthop via fe80::1 dev west.0 .*nexthop via fe80::1 dev west.3" "$files/made/west.3.conf"
 }
 
+# wg-quick is run in another folder than this.
+test_export_from_here()
+{
+	local -a given
+	local key
+
+	config >"$files/west.conf"
+	for key in "" "$(realpath --relative-to=. "$files/west.key")"; do
+		given=(${key:+-k "$key"})
+		tool export "$(realpath --relative-to=. "$files/west.conf")" --near "${given[@]}" -o "$files/made" || return
+		key=$(sed -n "s/.*' '\([^']*\)' | sed -n 4p.*/\1/p" "$files/made/west.3.conf")
+		[[ $key == /* && $key -ef $files/west.key ]] || fail "the key file is '$key'" || return
+	done
+}
+
 test_export_undoes()
 {
 	config >"$files/west.conf"
@@ -249,7 +264,14 @@ test_bad_whole()
 		bad 0 's/10.2.0.0/10.0.0.0/; s/0\/16 fd02/0\/8 fd02/' "17: 10.1.0.0/16 here and 10.0.0.0/8 behind the far side overlap" &&
 		bad 0 '/^Prefixes = 10.1/d' " no Prefixes in [Trunk]" || return
 	says 1 "No such file" tool export "$files/none.conf" -o "$files/made" &&
-		says 1 "not called NAME.conf" tool export "$files/east.pub" -o "$files/made"
+		says 1 "not called NAME.conf" tool export "$files/east.pub" -o "$files/made" || return
+	mkdir "$files/folder.conf"
+	says 1 "$files/folder.conf: Is a directory" tool export "$files/folder.conf" -o "$files/made" || return
+	# Of two lines that are wrong the first is named, for what is wrong with it.
+	config | sed '2s/.*/Lanes/; 10s/.*/Choice = both/' >"$files/bad.conf"
+	says 1 "$files/bad.conf:2: neither a [section] nor a key = value" tool export "$files/bad.conf" -o "$files/made" || return
+	config | sed '2s/.*/Lanes = 0/; 10s/.*/Choice/' >"$files/bad.conf"
+	says 1 "$files/bad.conf:2: Lanes: not a whole number" tool export "$files/bad.conf" -o "$files/made"
 }
 
 # bad_keys TEXT: with the key files as they are, that is said.
@@ -326,6 +348,7 @@ check "keygen: refuses, and leaves what is there" test_keygen_refuses
 check "usage and unknown commands" test_usage
 check "export: files that wg and wg-quick take, for the far end" test_export
 check "export: for the near end" test_export_near
+check "export: the key file of the near end by its whole path" test_export_from_here
 check "export: nothing stays of what was not finished" test_export_undoes
 check "configuration: what is wrong with a line is said with file and line" test_bad_lines
 check "configuration: lines of the most characters, and of one more" test_line_lengths

@@ -19,12 +19,15 @@
 #define LINE_MAX_LEN	198
 
 /*
- * What inih calls back with. It does not tell lines; it returns the first one for
- * which the handler failed, so only the first error's text is kept.
+ * What inih calls back with. It does not tell the handler lines, so they are counted
+ * as it reads them; it returns the first bad one, so the first key's error is kept.
  */
 struct reading {
 	struct config *config;
+	FILE *file;
+	int line;
 	char *wrong;
+	int wrong_line;	/* of the key that is wrong: there may be an earlier line that is no key */
 	unsigned long seen;
 };
 
@@ -245,9 +248,21 @@ static int handler(void *user, const char *section, const char *name, const char
 {
 	struct reading *reading = user;
 
-	if (!reading->wrong)
+	if (!reading->wrong) {
 		reading->wrong = handle_key(reading, section, name, value);
+		if (reading->wrong)
+			reading->wrong_line = reading->line;
+	}
 	return !reading->wrong;
+}
+
+/* For inih: fgets(), counting. */
+static char *next_line(char *line, int size, void *stream)
+{
+	struct reading *reading = stream;
+
+	reading->line++;
+	return fgets(line, size, reading->file);
 }
 
 static bool all_there(const struct reading *reading)
@@ -447,6 +462,8 @@ static bool lines_are_short(const struct config *config, FILE *file)
 				    LINE_MAX_LEN);
 	}
 	free(line);
+	if (good && ferror(file))
+		good = fail(config->path, 0, "%s", strerror(errno));
 	rewind(file);
 	return good;
 }
@@ -470,10 +487,13 @@ bool config_read(const char *name, struct config *config)
 		fclose(file);
 		return false;
 	}
-	line = ini_parse_file(file, handler, &reading);
+	reading.file = file;
+	line = ini_parse_stream(next_line, &reading, handler, &reading);
+	if (ferror(file))
+		line = -1;
 	fclose(file);
 	if (line > 0)
-		fail(config->path, line, "%s", reading.wrong ? reading.wrong :
+		fail(config->path, line, "%s", line == reading.wrong_line ? reading.wrong :
 			     "neither a [section] nor a key = value");
 	else if (line < 0)
 		fail(config->path, 0, "can't be read");

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Copyright (C) 2026 The wgtrunk authors */
 
+#include <errno.h>
 #include <getopt.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "config.h"
@@ -67,6 +69,23 @@ static int run_keygen(int argc, char **argv)
 	return !good;
 }
 
+/* wg-quick runs in any folder. Links stay: what they lead to may change. */
+static char *absolute(const char *path)
+{
+	char *folder, *whole;
+
+	if (*path == '/')
+		return xstrdup(path);
+	folder = getcwd(NULL, 0);
+	if (!folder) {
+		fail(".", 0, "%s", strerror(errno));
+		return NULL;
+	}
+	whole = xprintf("%s/%s", folder, path);
+	free(folder);
+	return whole;
+}
+
 static int run_export(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -76,7 +95,7 @@ static int run_export(int argc, char **argv)
 		{ }
 	};
 	const char *folder = ".", *key_file = NULL;
-	char *standard = NULL;
+	char *path = NULL;
 	struct config config;
 	bool near = false, good;
 	int c;
@@ -100,14 +119,14 @@ static int run_export(int argc, char **argv)
 		return usage_of("export");
 	good = config_read(argv[optind], &config);
 	if (good) {
-		if (!key_file && near)
-			key_file = config.trunk.key_file;
-		if (!key_file)
-			key_file = standard = xprintf(CONFIG_FOLDER "/%s.key", config.name);
-		good = export_wg_quick(&config, near, folder, key_file);
+		if (near)
+			key_file = path = absolute(key_file ? key_file : config.trunk.key_file);
+		else if (!key_file)
+			key_file = path = xprintf(CONFIG_FOLDER "/%s.key", config.name);
+		good = key_file && export_wg_quick(&config, near, folder, key_file);
 	}
 	config_free(&config);
-	free(standard);
+	free(path);
 	return !good;
 }
 
