@@ -368,6 +368,12 @@ def chart_latency(rows, folder):
 PALETTE = "set palette defined (0 '#f7fbff', 50 '#fd8d3c', 100 '#800026')\nset cbrange [0:100]\nunset key\n"
 
 
+def bands(names, what):
+    """How gnuplot draws one band of colours above another, of 0 to 100 % of @what."""
+    labels = ", ".join(f"{quote(n)} {i}" for i, n in enumerate(names))
+    return f"{PALETTE}set yrange [-0.5:{len(names) - 0.5}]\nset ytics ({labels})\nset cblabel {quote(what)}\n"
+
+
 def chart_heat(row, path):
     lines, names, cpus = [], list(row.piles), 0
     for y, contender in enumerate(names):
@@ -376,9 +382,7 @@ def chart_heat(row, path):
         for x, part in enumerate(shares):
             lines.append(f"{x} {y} {100 * part['softirq']:.1f}")
     ticks = ", ".join(f'"CPU {i}" {i}' for i in range(cpus))
-    labels = ", ".join(f"{quote(n)} {i}" for i, n in enumerate(names))
-    body = (f"{PALETTE}set yrange [-0.5:{len(names) - 0.5}]\nset xrange [-0.5:{cpus - 0.5}]\n"
-            f"set cblabel 'softirq, % of the time'\nset xtics ({ticks})\nset ytics ({labels})\nset lmargin 26\n"
+    body = (f"{bands(names, 'softirq, % of the time')}set xrange [-0.5:{cpus - 0.5}]\nset xtics ({ticks})\nset lmargin 26\n"
             "plot $rows using 1:2:3 with image, '' using 1:2:(sprintf('%.0f%%', $3)) with labels")
     plot(path, f"Softirq time per CPU, 1400-byte packets, {row.wire} wire, {row.name}", body, {"rows": lines})
 
@@ -396,9 +400,8 @@ def chart_pile_up(row, path):
             names.append(f"{contender}, CPU {cpu}")
     if not lines:
         return
-    labels = ", ".join(f"{quote(n)} {i}" for i, n in enumerate(names))
-    body = (f"{PALETTE}set yrange [-0.5:{len(names) - 0.5}]\nset xrange [-5:{10 * longest - 5}]\nset xlabel 'ms'\n"
-            f"set cblabel \"% of all tunnels' packets\"\nset ytics ({labels})\nset lmargin 32\nplot $rows using 1:2:(5):(0.45):3 "
+    body = (bands(names, "% of all tunnels' packets") + f"set xrange [-5:{10 * longest - 5}]\nset xlabel 'ms'\nset lmargin 32\n"
+            "plot $rows using 1:2:(5):(0.45):3 "
             "with boxxyerror fs solid 1 noborder lc palette")
     plot(path, f"Who delivers, in each 10 ms: {row.wire} wire, {row.name}", body, {"rows": lines})
 
