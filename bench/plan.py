@@ -14,7 +14,7 @@ from build import BENCH, NEEDS, OUT, ROOT, die, say
 
 
 # How many set-ups a round has of those contenders that ratios are made from, where figures scatter between set-ups.
-TURNS = 3
+TURNS = 4
 
 
 def forward_rows(flows, loss_free):
@@ -53,7 +53,9 @@ def groups(cpus, wires):
         found.append({"name": "pile-up", "wire": wires[0], "scaling": True, "without": ["in-tree 1 tunnel"],
                       "rows": [{"kind": "pile-up", "name": name, "size": 1400, "rules": rules}
                                for name, rules in (("overload", 0), ("long packet filter", 10000))]})
+    # Peers are on one tunnel.
     found.append({"name": "peers", "wire": wires[0],
+                  "without": [f"in-tree {cpus} tunnels{how}" for how in ("", " threaded", " pinned")] * (cpus > 1),
                   "rows": [{"kind": "peers", "name": "peers", "counts": [1, 1000, 10000], "removed": 50}]})
     return found
 

@@ -2,11 +2,12 @@
 # Copyright (C) 2026 The wgtrunk authors
 """Results of bench/run: medians, ratios, tables and charts.
 
-A ratio is the median of the rounds' ratios: in each round both were measured in turn, and a contender's value is the mean of
-its turns. The best in-tree contender of a row is the one with the best median.
+In each round contenders are measured in turn, some of them several times. A ratio is the median of all pairs of a turn of the one
+and a turn of the other (Hodges and Lehmann, "Estimates of location based on rank tests", 1963); its range is that of the same
+median in single rounds. The best in-tree contender of a row is the one with the best median.
 
 A virtual machine's CPUs may be cores beside each other at one time, and far apart at another, which is nobody's merit; each
-set-up says how far they were. What was measured far apart is in Row.far, a column of its own where ratios are shown.
+figure says how far they were. What was measured far apart is in Row.far, a column of its own where ratios are shown.
 """
 import json
 import os
@@ -25,12 +26,17 @@ SLOW = "too slow: "
 PADDED = {64: 64, 512: 512, 1400: 1408}
 
 
+def median_ratio(ones, others):
+    return statistics.median(one / other for one in ones for other in others if other)
+
+
 class Row:
     """One line of the table: values of all contenders, by round."""
 
     def __init__(self, cpus, group, wire, name):
         self.cpus, self.group, self.wire, self.name = cpus, group, wire, name
         self.unit = ""
+        # What the turns gave, by contender and round.
         self.values = {}
         # The same row, measured while the CPUs were far apart; None where they never were.
         self.far = None
@@ -44,8 +50,14 @@ class Row:
     def lower_is_better(self):
         return self.unit == "s"
 
+    def add(self, contender, number, value):
+        self.values.setdefault(contender, {}).setdefault(number, []).append(value)
+
+    def turns(self, contender):
+        return [value for values in self.values.get(contender, {}).values() for value in values]
+
     def median(self, contender):
-        values = self.values.get(contender, {}).values()
+        values = self.turns(contender)
         return statistics.median(values) if values else None
 
     def ours(self):
@@ -61,10 +73,10 @@ class Row:
         return (min if self.lower_is_better() else max)(known, key=self.median)
 
     def ratio(self, one, other):
-        """(median, lowest, highest) of one's value over the other's in the same round; None where there is none."""
+        """The median of one's turns over the other's, and the lowest and the highest of a round; None where no round has both."""
         a, b = self.values.get(one, {}), self.values.get(other, {})
-        pairs = [a[r] / b[r] for r in a if r in b and b[r]]
-        return (statistics.median(pairs), min(pairs), max(pairs)) if pairs else None
+        rounds = [median_ratio(a[number], b[number]) for number in a if number in b and all(b[number])]
+        return (median_ratio(self.turns(one), self.turns(other)), min(rounds), max(rounds)) if rounds else None
 
 
 def limits_of(result):
@@ -91,7 +103,7 @@ def place_of(measurement, limits):
 
 def rows_of(result):
     """All rows in order, and the bound: packets/s by (cpus, group, wire, round, size, CPUs used)."""
-    rows, bound, turns, anywhere = {}, {}, {}, {}
+    rows, bound, anywhere = {}, {}, {}
     limits = limits_of(result)
     for m in result["measurements"]:
         if m["kind"] != "measurement":
@@ -108,23 +120,23 @@ def rows_of(result):
             continue
         if m["group"] == "pile-up":
             row.piles.setdefault(m["contender"], []).append({"share": m["value"], **details})
-        anywhere.setdefault(row, {}).setdefault((m["contender"], m["round"]), []).append(m["value"])
+        turn = m["contender"], m["round"], m["value"]
+        anywhere.setdefault(row, []).append(turn)
         place = place_of(m, limits)
         if not place:
             continue
         if place == "far":
             row.far = row.far or Row(*key)
             row.far.unit = row.unit
-        turns.setdefault((row.far if place == "far" else row, m["contender"], m["round"]), []).append(m["value"])
-    for (row, contender, number), values in turns.items():
-        row.values.setdefault(contender, {})[number] = statistics.fmean(values)
+        (row.far if place == "far" else row).add(*turn)
     for row in rows.values():
         # Where they were hardly ever near: better that than nothing.
         if not to_best(row) and row.far and to_best(row.far):
             row.values, row.far = row.far.values, None
         elif not to_best(row):
-            for (contender, number), values in anywhere.get(row, {}).items():
-                row.values.setdefault(contender, {})[number] = statistics.fmean(values)
+            row.values = {}
+            for turn in anywhere.get(row, ()):
+                row.add(*turn)
     return list(rows.values()), bound
 
 
@@ -136,7 +148,8 @@ def share_of_bound(row, contender, bound, cpus=None):
     """The contender's part of what the cipher alone could do on as many CPUs; None for rows that are not throughput."""
     size = PADDED[size_of(row)]
     shares = []
-    for number, value in row.values.get(contender, {}).items():
+    for number, values in row.values.get(contender, {}).items():
+        value = statistics.fmean(values)
         most = bound.get((row.cpus, row.group, row.wire, number, size, cpus or row.cpus))
         if most:
             if row.unit == "bit/s":
@@ -166,14 +179,11 @@ def to_best(row):
 def places_table(result):
     """How far CPUs were apart, and how often."""
     limits, places = limits_of(result), {}
-    seen = set()
     for m in result["measurements"]:
-        setup = m["kind"] == "measurement" and (m["boot_cpus"], m["group"], m["wire"], m["contender"], m["round"], m.get("turn"))
-        if setup and m["boot_cpus"] in limits and m.get("hops") and setup not in seen:
-            seen.add(setup)
+        if m["kind"] == "measurement" and m["boot_cpus"] in limits and m.get("hops"):
             places.setdefault((m["boot_cpus"], place_of(m, limits) or "changing"), []).append(statistics.fmean(m["hops"]))
     lines = [[cpus, place, len(hops), f"{statistics.median(hops):.0f} ns"] for (cpus, place), hops in sorted(places.items())]
-    return table(["CPUs", "they were", "set-ups", "a cache line from one to another and back"], lines) if lines else []
+    return table(["CPUs", "they were", "figures", "a cache line from one to another and back"], lines) if lines else []
 
 
 def three(ratio):
@@ -482,6 +492,9 @@ def compare(first, second, limit=0.10):
         for where, pair in (("", (row, other)), (", CPUs far apart", (row.far, other.far))):
             a, b = map(to_best, pair)
             if not a or not b:
+                continue
+            if where and 2 * min(min(len(r.values[r.ours()]), len(r.values[r.best_in_tree()])) for r in pair) < first["rounds"]:
+                # By chance they were far apart once or twice.
                 continue
             apart = abs(b[0] / a[0] - 1)
             bad += apart > limit
