@@ -73,10 +73,14 @@ class Row:
         return (min if self.lower_is_better() else max)(known, key=self.median)
 
     def ratio(self, one, other):
-        """The median of one's turns over the other's, and the lowest and the highest of a round; None where no round has both."""
+        """The median of one's turns over the other's, the lowest and the highest of a round or all; None where no round has both."""
         a, b = self.values.get(one, {}), self.values.get(other, {})
         rounds = [median_ratio(a[number], b[number]) for number in a if number in b and all(b[number])]
-        return (median_ratio(self.turns(one), self.turns(other)), min(rounds), max(rounds)) if rounds else None
+        if not rounds:
+            return None
+        # Turns of rounds that have one of them only count, too.
+        ratio = median_ratio(self.turns(one), self.turns(other))
+        return ratio, min(ratio, *rounds), max(ratio, *rounds)
 
 
 def limits_of(result):
@@ -122,7 +126,8 @@ def rows_of(result):
             row.piles.setdefault(m["contender"], []).append({"share": m["value"], **details})
         turn = m["contender"], m["round"], m["value"]
         anywhere.setdefault(row, []).append(turn)
-        place = place_of(m, limits)
+        # Who is on one CPU is not far from itself.
+        place = "near" if m["contender"] == SCALING else place_of(m, limits)
         if not place:
             continue
         if place == "far":

@@ -163,6 +163,7 @@ def _():
     row = only_row(result_of(FIGURES, hops=lambda number: ([80, 90], [400, 380], [85, 390])[number]))
     assert row.values["in-tree 2 tunnels"] == {0: [100, 300]} and row.far.values["in-tree 2 tunnels"] == {1: [100, 100]}
     assert report.to_best(row) == (4, 4, 4) and report.to_best(row.far) == (3, 3, 3)
+    assert row.median(report.SCALING) == 300, "wherever the other CPU was"
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         once = result_of(FIGURES, hops=lambda number: ([80, 90], [400, 380], [85, 90])[number])
