@@ -770,6 +770,23 @@ def _():
     assert a.interfaces() == ["west", "west.0", "west.1"]
 
 
+@suite.test("a lane whose first two handshakes come to nothing is not left out")
+def _():
+    hardly_the_kernels()
+    for site in (a, b):
+        site.tool(f"down {site.trunk}", check=False)
+        site.keygen()
+        site.configure()
+    b.tool(f"up {b.path}")
+    # As when two cross, twice.
+    b.ns.ip("link set east.2 down")
+    timer = threading.Timer(8, b.ns.ip, ("link set east.2 up",))
+    timer.start()
+    said = a.tool(f"up {a.path}")
+    timer.join()
+    assert not said and a.active() == [0, 1, 2, 3], f"{a.active()}: {said}"
+
+
 @suite.test("a far end that moved stays where it is, until the configuration has another place")
 def _():
     fresh()

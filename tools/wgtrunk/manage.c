@@ -15,7 +15,12 @@
 #include "words.h"
 
 /* Handshakes that both ends begin at once may spoil each other; they are tried again after 5 s. */
+/*
+ * A handshake is begun again after 5 s. Two that cross both come to nothing, and may
+ * do so again; a lane that others are ahead of gets a third one.
+ */
 #define SESSION_WAIT_MS	7000
+#define LAST_SESSIONS_WAIT_MS	12000
 #define SESSION_POLL_MS	100
 
 /* For packets that are under way to a lane when it stops sending. */
@@ -385,7 +390,9 @@ static bool wait_for_sessions(struct work *work, struct session *sessions, bool 
 	unsigned int i, waited;
 	bool more = true;
 
-	for (waited = 0; more && waited <= SESSION_WAIT_MS; waited += SESSION_POLL_MS) {
+	*any = false;
+	for (waited = 0; more && waited <= (*any ? LAST_SESSIONS_WAIT_MS : SESSION_WAIT_MS);
+	     waited += SESSION_POLL_MS) {
 		if (waited)
 			pause_ms(SESSION_POLL_MS);
 		more = false;
