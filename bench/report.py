@@ -498,7 +498,7 @@ def compare(first, second, limit=0.10):
             a, b = map(to_best, pair)
             if not a or not b:
                 continue
-            if where and 2 * min(min(len(r.values[r.ours()]), len(r.values[r.best_in_tree()])) for r in pair) < first["rounds"]:
+            if where and 2 * min(len(r.values[c]) for r in pair for c in (r.ours(), r.best_in_tree())) < first["rounds"]:
                 # By chance they were far apart once or twice.
                 continue
             apart = abs(b[0] / a[0] - 1)

@@ -112,11 +112,16 @@ for each in (a, b):
     each.ns.ip(f"address add 192.168.1.{each.number}/24 dev eth0")
 
 
-def fresh(**options):
-    """Both ends up, with sessions in all lanes."""
+def from_nothing():
+    """Both ends down, with new keys."""
     for site in (a, b):
         site.tool(f"down {site.trunk}", check=False)
         site.keygen()
+
+
+def fresh(**options):
+    """Both ends up, with sessions in all lanes."""
+    from_nothing()
     for site in (a, b):
         site.configure(**options)
     # At the same time, so that neither waits for the other; but initiations that cross come to nothing, for 5 s.
@@ -201,9 +206,7 @@ def _():
 @suite.test("bad input: one line, with file and line, and nothing is changed")
 def _():
     hardly_the_kernels()
-    for site in (a, b):
-        site.tool(f"down {site.trunk}", check=False)
-        site.keygen()
+    from_nothing()
     b.configure()
 
     def bad(*texts, **change):
@@ -272,9 +275,7 @@ def _():
 
 @suite.test("an up that fails half-way undoes itself")
 def _():
-    for site in (a, b):
-        site.tool(f"down {site.trunk}", check=False)
-        site.keygen()
+    from_nothing()
     a.configure()
     # What is called as a lane would be that nobody asked for is somebody else's, though it has no alias.
     a.ns.ip("link add west.9 type wireguard")
@@ -654,9 +655,8 @@ def _():
 @suite.test("without keepalives: scale to lanes that nothing was sent through yet")
 def _():
     hardly_the_kernels()
+    from_nothing()
     for site in (a, b):
-        site.tool(f"down {site.trunk}", check=False)
-        site.keygen()
         site.configure(site={"PersistentKeepalive": "off"})
     for site in (a, b):
         site.tool(f"up {site.path}")
@@ -695,9 +695,7 @@ def _():
 
 @suite.test("a route of somebody else stays")
 def _():
-    for site in (a, b):
-        site.tool(f"down {site.trunk}", check=False)
-        site.keygen()
+    from_nothing()
     a.ns.ip("link add dummy0 type dummy", "link set dummy0 up", "route add 10.2.0.0/16 dev dummy0")
     suite.defer(a.ns.ip, "link del dummy0")
     a.configure()
@@ -752,9 +750,7 @@ def plain(state):
 
 @suite.test("a far end with fewer lanes: those two are used")
 def _():
-    for site in (a, b):
-        site.tool(f"down {site.trunk}", check=False)
-        site.keygen()
+    from_nothing()
     a.configure()
     b.configure(Lanes=2, CPUs="auto")
     b.tool(f"up {b.path}")
@@ -773,9 +769,8 @@ def _():
 @suite.test("a lane whose first two handshakes come to nothing is not left out")
 def _():
     hardly_the_kernels()
+    from_nothing()
     for site in (a, b):
-        site.tool(f"down {site.trunk}", check=False)
-        site.keygen()
         site.configure()
     b.tool(f"up {b.path}")
     # As when two cross, twice.

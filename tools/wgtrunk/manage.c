@@ -14,10 +14,9 @@
 #include "wanted.h"
 #include "words.h"
 
-/* Handshakes that both ends begin at once may spoil each other; they are tried again after 5 s. */
 /*
- * A handshake is begun again after 5 s. Two that cross both come to nothing, and may
- * do so again; a lane that others are ahead of gets a third one.
+ * Handshakes that both ends begin at once may spoil each other; they are tried again
+ * after 5 s, and may do so again. A lane that others are ahead of gets a third one.
  */
 #define SESSION_WAIT_MS	7000
 #define LAST_SESSIONS_WAIT_MS	12000
