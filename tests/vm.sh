@@ -223,6 +223,45 @@ test_no_boot()
 		grep -q 'Unable to mount root\|VFS: Cannot open root' "$files/err"
 }
 
+# QEMU's -S: the CPUs do not start before its monitor says so.
+test_late()
+{
+	machine 125 --qemu -S --boot-timeout 3 "$KERNEL" -- true || return
+	cat "$files/err"
+	grep -q 'did not come up in 3 s (see .*): once more' "$files/err" && [[ -e $files/console.late ]] &&
+		[[ $(grep -c 'did not come up in 3 s' "$files/err") == 2 ]]
+}
+
+# go_on SOCKET: starts the CPUs of the second machine.
+go_on()
+{
+	busywait 60 grep -qs 'once more' "$files/err" && busywait 30 test -S "$1" &&
+		printf '%s\n' '{"execute": "qmp_capabilities"}' '{"execute": "cont"}' |
+		socat -t 5 - "UNIX-CONNECT:$1"
+}
+
+test_second_boot()
+{
+	local socket=$files/qmp helper
+
+	rm -f "$files/err"
+	go_on "$socket" &
+	helper=$!
+	machine 7 --qemu -S --qemu -qmp --qemu "unix:$socket,server=on,wait=off" \
+		--boot-timeout 25 "$KERNEL" -- sh -c 'echo begun; exit 7'
+	set -- $?
+	kill "$helper" 2>/dev/null
+	cat "$files/err"
+	(($1 == 0)) && [[ $(<"$files/out") == begun ]] && grep -q 'once more' "$files/err"
+}
+
+# A machine of a pair is not alone: the other one waits for it.
+test_late_peer()
+{
+	machine 125 --qemu -S --boot-timeout 3 --peer "listen:$files/peer" "$KERNEL" -- true &&
+		! grep -q 'once more' "$files/err" && grep -q 'did not come up in 3 s' "$files/err"
+}
+
 # Before that it writes what everybody waits for.
 test_time()
 {
@@ -266,6 +305,9 @@ check "vm: 123 where the log has a complaint" test_complaint
 check "vm: 123 where the kernel is tainted" test_taint
 check "vm: 125 where the kernel panics" test_panic
 check "vm: 125 where it does not boot" test_no_boot
+check "vm: 125 where it is late, twice" test_late
+check "vm: a machine that is late is started once more" test_second_boot
+check "vm: one of a pair is not" test_late_peer
 check "vm: 124 where the time is over" test_time
 check "vm: wrong arguments" test_arguments
 finish

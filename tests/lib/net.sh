@@ -12,19 +12,6 @@
 # shellcheck disable=SC2034 # for those who source this
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tools" && pwd)/bin
 
-# busywait SECONDS COMMAND...: until COMMAND succeeds; fails where it does not
-# within so many seconds.
-busywait()
-{
-	local end=$((SECONDS + $1 + 1))
-
-	shift
-	until "$@" >/dev/null 2>&1; do
-		((SECONDS < end)) || return 1
-		sleep 0.05
-	done
-}
-
 # ns_new VARIABLE...: makes namespaces, and stores their names, which end in
 # something random. They go away with the script.
 ns_new()

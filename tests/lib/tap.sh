@@ -67,6 +67,19 @@ skip()
 	return "$TAP_SKIP"
 }
 
+# busywait SECONDS COMMAND...: until COMMAND succeeds; fails where it does not
+# within so many seconds.
+busywait()
+{
+	local end=$((SECONDS + $1 + 1))
+
+	shift
+	until "$@" >/dev/null 2>&1; do
+		((SECONDS < end)) || return 1
+		sleep 0.05
+	done
+}
+
 # check NAME COMMAND...: one test. Words given to the script choose tests whose
 # names have them all.
 check()
