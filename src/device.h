@@ -36,6 +36,7 @@ enum wgt_switch {
  * @fwmark: of outer packets
  * @switches: bits of &enum wgt_switch
  * @home: home CPU, or -1; under @config
+ * @home_asked: when that was set last, in jiffies
  * @home_now: the one that packets are handed to, or -1; follows @home
  * @home_since: since when, in jiffies
  * @handed: bytes of memory under way to it
@@ -68,6 +69,7 @@ struct wgt_device {
 	u32 fwmark;
 	u32 switches;
 	int home;
+	unsigned long home_asked;
 	int home_now;
 	unsigned long home_since;
 	u16 port;

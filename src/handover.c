@@ -9,7 +9,8 @@
  * Order within a flow: its packets land on one CPU, and an inbox keeps the order
  * they were added in. Homes change only while no batch of the device is in an
  * inbox: whoever is about to add one claims that first, in @handed, and looks
- * where home is only then.
+ * where home is only then. But a home CPU with more to do than it can always has
+ * some: it is left after a while all the same.
  */
 #include <linux/netdevice.h>
 
@@ -25,18 +26,31 @@
 #define POLL_PACKETS	64
 #define POLL_BYTES	(256 << 10)
 
+/* So long a change waits for packets that are under way. */
+#define CHANGE_WAITS	HZ
+
 /* After a change, packets of before may be in GRO lists for about that long. */
 #define CHANGE_SETTLES	(HZ / 10 + 1)
 
-/* Takes effect where nothing is under way to the old home. */
-static void try_to_move(struct wgt_device *wg)
+static void move(struct wgt_device *wg)
 {
-	/* Claims made meanwhile are added to this, and wait. */
-	if (atomic_cmpxchg(&wg->handed, 0, INT_MIN))
-		return;
 	WRITE_ONCE(wg->home_now, READ_ONCE(wg->home));
 	WRITE_ONCE(wg->home_since, jiffies);
-	atomic_sub(INT_MIN, &wg->handed);
+}
+
+/* Takes effect where nothing is under way to the old home, or has not for too long. */
+static void try_to_move(struct wgt_device *wg)
+{
+	/* Who claims meanwhile adds to this, and spins. */
+	preempt_disable();
+	if (!atomic_cmpxchg(&wg->handed, 0, INT_MIN)) {
+		move(wg);
+		atomic_sub(INT_MIN, &wg->handed);
+	} else if (time_after(jiffies, READ_ONCE(wg->home_asked) + CHANGE_WAITS)) {
+		/* Packets may change places, once. */
+		move(wg);
+	}
+	preempt_enable();
 }
 
 /* Returns the device's total. Home does not move until this is given back. */

@@ -219,8 +219,10 @@ static int set_lane(struct wgt_device *wg, struct nlattr **attrs)
 		wg->lane.active = nla_get_u8(attrs[WG_LANE_A_ACTIVE]);
 	if (attrs[WG_LANE_A_WEIGHT])
 		wg->lane.weight = nla_get_u32(attrs[WG_LANE_A_WEIGHT]);
-	if (attrs[WG_LANE_A_HOME_CPU])
+	if (attrs[WG_LANE_A_HOME_CPU]) {
+		WRITE_ONCE(wg->home_asked, jiffies);
 		WRITE_ONCE(wg->home, nla_get_s32(attrs[WG_LANE_A_HOME_CPU]));
+	}
 	ret = wgt_trunk_lane_changed(wg);
 	if (ret) {
 		wg->lane.active = before.active;

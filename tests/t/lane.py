@@ -22,6 +22,8 @@ from wgnl import NLM_F_DUMP, NetlinkError, attr, ifname, u8, u32
 
 CPUS = os.cpu_count()
 SO_RCVBUFFORCE = 33
+SOL_UDP, UDP_SEGMENT, SEGMENT, SEGMENTS = 17, 103, 1300, 45
+ETH_P_ALL, LISTENERS = 3, 300
 
 suite = Suite()
 a, b = Namespace("a"), Namespace("b")
@@ -265,6 +267,45 @@ def _():
     far.change("wg0", home_cpu=-1)
     assert state["n"] > 20, state
     assert flows.reordered == 0, f"{flows.reordered} of {sum(flows.received)} out of order after {state['n']} changes"
+
+
+def flood(cpu):
+    """What a CPU can send, in the largest units there are, from another one than CPU 0."""
+    sock = a.udp("10.0.0.1")
+    sock.setsockopt(SOL_UDP, UDP_SEGMENT, SEGMENT)
+    payload = bytes(SEGMENT * SEGMENTS)
+
+    def once():
+        os.sched_setaffinity(0, {cpu})
+        sock.sendto(payload, ("10.0.0.2", 9))
+    return once
+
+
+@suite.test("a home CPU with more to do than it can is left all the same")
+def _():
+    if CPUS < 2:
+        raise Skip("one CPU")
+    far.change("wg0", home_cpu=0)
+    suite.defer(lambda: far.change("wg0", home_cpu=-1))
+    # Each takes a copy of each packet, so that receiving costs more than sending.
+    with b.entered():
+        listeners = [socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) for _ in range(LISTENERS)]
+    for listener in listeners:
+        listener.bind(("wg0", 0))
+        suite.defer(listener.close)
+    senders = [Background(flood(cpu)) for cpu in range(1, CPUS)]
+    for sender in senders:
+        sender.__enter__()
+    try:
+        wait_until(lambda: far.counters("wg0")[0]["rx_packets"] > 200, 20, "packets at CPU 0")
+        # Until there is always something under way to it.
+        time.sleep(1)
+        far.change("wg0", home_cpu=1)
+        before = far.counters("wg0")[1]["rx_packets"]
+        wait_until(lambda: far.counters("wg0")[1]["rx_packets"] > before + 100, 20, "packets at CPU 1")
+    finally:
+        for sender in senders:
+            sender.__exit__()
 
 
 @suite.test("home CPU goes offline and comes back under load")
