@@ -51,6 +51,7 @@ struct table {
  * @choice: &enum wg_trunk_choice
  * @mtu: the last one that the lanes gave it, or the default; until somebody sets
  *	another, it follows them
+ * @max_mtu: without lanes
  * @lane: all of them, by slot; under RTNL
  */
 struct trunk {
@@ -58,6 +59,7 @@ struct trunk {
 	struct table __rcu *table;
 	u8 choice;
 	unsigned int mtu;
+	unsigned int max_mtu;
 	struct wgt_device *lane[WGT_TRUNK_LANES];
 };
 
@@ -367,7 +369,9 @@ static void follow(struct trunk *trunk)
 	struct net_device *dev = trunk->dev;
 	unsigned int lowest = lowest_mtu(trunk);
 
-	if (lowest && lowest != dev->max_mtu) {
+	if (!lowest) {
+		dev->max_mtu = trunk->max_mtu;
+	} else if (lowest != dev->max_mtu) {
 		bool follows = dev->mtu == trunk->mtu || dev->mtu > lowest;
 
 		dev->max_mtu = lowest;
@@ -450,6 +454,7 @@ static void release_all(struct trunk *trunk)
 	for (i = 0; i < WGT_TRUNK_LANES; i++)
 		if (trunk->lane[i])
 			release(trunk, trunk->lane[i]);
+	trunk->dev->max_mtu = trunk->max_mtu;
 	/* What lanes received for it, those that left before too, may be in GRO lists. */
 	synchronize_net();
 	wgt_inline_flush();
@@ -583,6 +588,7 @@ static void setup(struct net_device *dev)
 	dev->ethtool_ops = &ethtool_ops;
 	wgt_device_setup_link(dev);
 	trunk->mtu = dev->mtu;
+	trunk->max_mtu = dev->max_mtu;
 }
 
 static const struct nla_policy policy[IFLA_WGTRUNK_MAX + 1] = {

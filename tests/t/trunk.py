@@ -367,6 +367,22 @@ def _():
     assert b.ns.run("cat /sys/class/net/jumbo/mtu").strip() == "1400", "what was set was lost"
 
 
+@suite.test("without lanes, a trunk takes any MTU")
+def _():
+    b.ns.ip("link add lone type wgtrunk", "link add lone0 mtu 1300 type wireguard", "link set lone0 master lone")
+    suite.defer(sh, f"ip -n {b.ns.name} link del lone; ip -n {b.ns.name} link del lone0", False)
+    assert sh(f"ip -n {b.ns.name} link set lone mtu 1301 2>&1", check=False), "an MTU that is too large was accepted"
+    b.ns.ip("link set lone0 nomaster")
+    assert b.ns.run("cat /sys/class/net/lone/mtu").strip() == "1300"
+    b.ns.ip("link set lone mtu 9000", "link set lone0 master lone")
+    assert b.ns.run("cat /sys/class/net/lone/mtu").strip() == "1300"
+    # It leaves its lanes behind.
+    c = Namespace("c")
+    suite.defer(c.remove)
+    b.ns.ip(f"link set lone netns {c.name}")
+    c.ip("link set lone mtu 9000")
+
+
 @suite.test("a GSO packet stays whole")
 def _():
     both()
