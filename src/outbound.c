@@ -296,6 +296,11 @@ void wgt_outbound_drain(struct wgt_peer *peer)
 	struct sk_buff_head batch;
 	bool begin = true, sent;
 
+	/*
+	 * Who staged something looks for a key after this, who brought a key for what is
+	 * staged: one of them sees what the other did.
+	 */
+	smp_mb();
 	if (!READ_ONCE(stage->active))
 		return;
 	__skb_queue_head_init(&batch);
