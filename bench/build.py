@@ -44,7 +44,8 @@ def prepare(variant):
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     os.makedirs(cache, exist_ok=True)
     if shutil.disk_usage(cache).free < DISK_FREE:
-        say(f"less than {DISK_FREE >> 30} GB are free at {cache}: if a kernel has to be built, it will not fit")
+        say(f"less than {DISK_FREE >> 30} GB are free at {cache}: if a kernel has to be built, it will not fit. "
+            "Make room there, or name a folder that has some in XDG_CACHE_HOME")
     subprocess.run([os.path.join(ROOT, "scripts", "setup"), "build", "uml", "bench"], check=True)
     kernel = script("uml-kernel", variant)
     os.makedirs(OUT, exist_ok=True)

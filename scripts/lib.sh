@@ -209,10 +209,15 @@ refresh_trixie()
 		Dir::Cache "$dir/cache";
 		APT::Sandbox::User "root";
 	END
-	APT_CONFIG=$dir/apt.conf apt-get -qq update >&2 ||
-		die "no trixie-backports at the mirror of bookworm"
-	progress_done
-	touch "$dir/updated"
+	# By default it is content with less than it was asked for.
+	if APT_CONFIG=$dir/apt.conf apt-get -qq -o APT::Update::Error-Mode=any update >&2; then
+		progress_done
+		touch "$dir/updated"
+	elif [[ -e $dir/updated ]]; then
+		warn "no new package lists of trixie and trixie-backports (what apt says above tells why): those fetched before are used"
+	else
+		die "no package lists of trixie and trixie-backports: what apt says above tells whether the network is down or the mirror of bookworm lacks them"
+	fi
 }
 
 # unpack_deb FOLDER PACKAGE[=VERSION] [APT-WRAPPER]: downloads a package and

@@ -141,6 +141,45 @@ test_splat_arguments()
 		grep -qx "$files/log2:" "$files/said" && ! grep -qx "$files/log:" "$files/said"
 }
 
+# --- package lists of trixie ---
+
+# lists STATUS: fetches them, with an apt-get that has no network, and ends so.
+lists()
+{
+	local want=$1 got=0
+
+	mkdir -p "$files/bin"
+	cat >"$files/bin/apt-get" <<-'END'
+		#!/bin/sh
+		case " $* " in
+		*" update "*) echo "E: no network" >&2; exit 100 ;;
+		esac
+		exec /usr/bin/apt-get "$@"
+	END
+	chmod 755 "$files/bin/apt-get"
+	# shellcheck disable=SC2016 # for that shell
+	PATH=$files/bin:$PATH XDG_CACHE_HOME=$files/cache bash -c '
+		set -euo pipefail; . scripts/lib.sh; apt_trixie echo found' lists >"$files/said" 2>&1 || got=$?
+	cat "$files/said"
+	((got == want)) && grep -q 'E: no network' "$files/said"
+}
+
+test_no_lists()
+{
+	lists 1 && grep -q 'no package lists .* network' "$files/said"
+}
+
+# From long ago.
+test_old_lists()
+{
+	local dir=$files/cache/wgtrunk/apt-trixie
+
+	mkdir -p "$dir"
+	touch -d '13 hours ago' "$dir/updated"
+	lists 0 && grep -q 'those fetched before are used' "$files/said" && grep -qx found "$files/said" &&
+		[[ -n $(find "$dir/updated" -mmin +720) ]]
+}
+
 # --- vm ---
 
 # machine STATUS ARG... -- COMMAND...: scripts/vm ends so. What came out of it is
@@ -299,6 +338,8 @@ check "splat finds nothing in a good log" test_splat_finds_nothing
 check "splat reads logs that are no text" test_splat_binary
 check "splat --ignore takes out what it names, and no more" test_splat_ignore
 check "splat's arguments" test_splat_arguments
+check "package lists that cannot be fetched: why" test_no_lists
+check "package lists that cannot be fetched anew: older ones will do" test_old_lists
 check "vm: the command's output and exit status" test_status
 check "vm: 0 and not a word; a disk is written to" test_disk
 check "vm: 123 where the log has a complaint" test_complaint
