@@ -38,13 +38,23 @@ class Cores(threading.Thread):
         self.over = threading.Event()
         self.seen = set()
         self.machine = None
+        # Whether all its CPUs are on their cores.
+        self.pinned = False
+
+    def is_machine(self, pid):
+        """What the machine made is the same program for a moment, too."""
+        def runs_it(process):
+            return os.path.realpath(f"/proc/{process}/exe") == self.program
+
+        return runs_it(pid) and not runs_it(parent(pid)) and is_below(pid, os.getpid())
 
     def look_at(self, pid):
+        """Nobody has been seen to the end before the machine is known: it becomes that program only after it was made."""
         if self.machine:
-            # What it made is the same program for a moment.
             if parent(pid) == self.machine:
                 os.sched_setaffinity(pid, self.for_programs)
-        elif os.path.realpath(f"/proc/{pid}/exe") == self.program and is_below(pid, os.getpid()):
+            self.seen.add(pid)
+        elif self.is_machine(pid):
             self.machine = pid
 
     def pin(self):
@@ -55,20 +65,18 @@ class Cores(threading.Thread):
         return len(threads) == self.cpus
 
     def run(self):
-        pinned = False
         while not self.over.wait(EVERY_S):
             pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
             self.seen &= pids
             for pid in pids - self.seen:
                 try:
                     self.look_at(pid)
-                    self.seen.add(pid)
                 except (OSError, ValueError):
                     # It is gone.
                     continue
-            if self.machine and not pinned:
+            if self.machine and not self.pinned:
                 try:
-                    pinned = self.pin()
+                    self.pinned = self.pin()
                 except OSError:
                     continue
 

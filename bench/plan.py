@@ -2,11 +2,14 @@
 # Copyright (C) 2026 The wgtrunk authors
 """What bench/run and bench/host share: their options, the rows, and what becomes of the results."""
 import base64
+import contextlib
 import fnmatch
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import report
@@ -35,15 +38,17 @@ def groups(cpus, wires):
         bulk = [{"kind": "gso", "name": "UDP GSO bulk"}]
         if cpus == 1:
             bulk += [{"kind": "tcp", "name": f"TCP {n} flow{'s' * (n > 1)}, writes of 128 KB", "flows": n, "write": 128 << 10}
-                     for n in (1, 8)]
+                     for n in (1, 2, 8)]
         else:
+            bulk += [{"kind": "gso", "name": "UDP GSO 1 flow", "flows": 1}]
             # As on two machines: who sends and who receives do not take turns on one CPU.
             bulk += [{"kind": "tcp", "name": "TCP 1 flow, writes of 128 KB", "flows": 1, "write": 128 << 10, "apart": True},
                      {"kind": "tcp", "name": "TCP 1 flow, writes of 1 MB", "flows": 1, "write": 1 << 20, "apart": True},
                      {"kind": "tcp", "name": "TCP a flow a lane", "flows": cpus, "write": 128 << 10, "pinned": True},
                      {"kind": "tcp", "name": "TCP 2 flows", "flows": 2, "write": 128 << 10},
                      {"kind": "tcp", "name": "TCP 8 flows", "flows": 8, "write": 128 << 10}]
-        found.append({"name": "bulk", "wire": wire, "turns": TURNS if cpus > 1 else 2, "scaling": cpus > 1, "homes": cpus > 1,
+        # What it grew from is the machine with one CPU: here programs, and with them softirqs, go where they like.
+        found.append({"name": "bulk", "wire": wire, "turns": TURNS if cpus > 1 else 2, "homes": cpus > 1,
                       "rows": bulk})
         # After the forwarding rows: those find the rates.
         found.append({"name": "latency", "wire": wire,
@@ -120,9 +125,12 @@ def collect(command, cpus):
             record["boot_cpus"] = cpus
             lines.append(record)
     finally:
+        # It puts back what it changed, which is to be waited for. Where the terminal has interrupted it, it has begun to.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.wait()
+        signal.signal(signal.SIGINT, before)
     return process.returncode or (0 if ended else 1), lines
 
 
@@ -134,14 +142,31 @@ def add_options(parser):
     parser.add_argument("--name", help="of the results (the time)")
 
 
+# What an hour's results take, and some more.
+RESULTS_FREE = 64 << 20
+
+
+def results_folder(options):
+    return OUT if options.quick else os.path.join(BENCH, "results")
+
+
 def settle(parser, options):
-    """Fills in what was not said."""
+    """Fills in what was not said, and sees that there is room for the results: it would be late to miss that afterwards."""
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.seconds = options.seconds or (0.15 if options.quick else 0.4)
     options.only = options.only or ["*"]
     options.name = options.name or ("quick" if options.quick else time.strftime("%Y%m%d-%H%M%S"))
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("rounds and seconds must be more than nothing")
+    folder = results_folder(options)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        die(f"results cannot be written to {folder}: {error.strerror}")
+    if shutil.disk_usage(folder).free < RESULTS_FREE:
+        die(f"less than {RESULTS_FREE >> 20} MB are free for the results at {folder}: make room there first")
 
 
 def new_result(options, place, release):
@@ -150,15 +175,29 @@ def new_result(options, place, release):
             "seconds": options.seconds, "measurements": []}
 
 
+def write_results(path, result):
+    """All or nothing."""
+    try:
+        with open(path + ".new", "w") as file:
+            json.dump(result, file, indent=None, separators=(",", ":"))
+            file.write("\n")
+        os.rename(path + ".new", path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(path + ".new")
+        raise
+
+
 def finish(result, options):
     """Writes the results, shows them, draws charts; ends the program where a row has no figure."""
-    folder = os.path.join(BENCH, "results") if not options.quick else OUT
-    os.makedirs(folder, exist_ok=True)
+    folder = results_folder(options)
     path = os.path.join(folder, options.name + ".json")
-    with open(path + ".new", "w") as file:
-        json.dump(result, file, indent=None, separators=(",", ":"))
-        file.write("\n")
-    os.rename(path + ".new", path)
+    try:
+        write_results(path, result)
+    except OSError as error:
+        elsewhere = os.path.join(tempfile.gettempdir(), f"wgtrunk-{options.name}.json")
+        write_results(elsewhere, result)
+        die(f"{path}: {error.strerror}: the results are in {elsewhere}, for bench/report.py show")
     bad = report.show(result)
     if not options.quick:
         report.charts(result, os.path.join(folder, options.name))

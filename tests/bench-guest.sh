@@ -40,13 +40,45 @@ ip -n far link set far0 up
 works "a far end behind a command" 'UDP GSO bulk' --far 'nsenter --net=/run/netns/far sh -c' \
 	--addresses 192.0.2.1,192.0.2.2 --only 'forward/nic' --only 'bulk/nic'
 
-ip link add wg7 type wireguard
+# Ctrl-C goes to all of them, and bench/host asks measure to end besides.
+ip netns del far
 count=$((count + 1))
-if out=$(bench/host "${given[@]}" 2>&1) || [[ $out != *"has WireGuard interfaces (wg7)"* ]] ||
-	! ip link show wg7 >/dev/null; then
+env --default-signal=INT setsid bench/host "${given[@]}" --only 'forward/plain' >/tmp/interrupted 2>&1 &
+pid=$!
+for ((tries = 0; tries < 600; tries++)); do
+	[[ ! -e /run/netns/wgb-S ]] || break
+	sleep 0.1
+done
+kill -INT -- "-$pid"
+sleep 0.2
+kill -INT -- "-$pid" 2>/dev/null
+rc=0
+wait "$pid" || rc=$?
+left=$(ls -d /run/netns/* /sys/module/wireguard /sys/module/wgt_bound 2>/dev/null)
+if ((tries == 600 || rc != 130)) || [[ -n $left || $(</sys/kernel/rcu_expedited) != 0 ]]; then
 	failed=1
-	printf '%s\nnot ' "$out"
+	printf 'status %s\n%s\n%s\nnot ' "$rc" "$left" "$(</tmp/interrupted)"
 fi
-echo "ok $count - refuses where there are WireGuard interfaces"
+echo "ok $count - leaves nothing behind where it is interrupted"
+
+# refuses WHERE WORDS: there is an interface, and stays.
+refuses()
+{
+	local out
+
+	count=$((count + 1))
+	if out=$(bench/host "${given[@]}" 2>&1) || [[ $out != *"has WireGuard interfaces ($2)"* ]]; then
+		failed=1
+		printf '%s\nnot ' "$out"
+	fi
+	echo "ok $count - refuses where there are WireGuard interfaces$1"
+}
+
+ip netns add vpn
+ip -n vpn link add wg8 type wireguard
+refuses ", in another namespace" wg8
+ip -n vpn link del wg8
+ip link add wg7 type wireguard
+refuses "" wg7
 printf '1..%d\n' "$count"
 ((!failed))
