@@ -20,6 +20,13 @@ VARIANTS = ("trunk by hash", "trunk by CPU", "lanes with home CPUs")
 # Set-ups whose CPUs are so many times as far apart as they were at best are not averaged with others.
 APART = 2
 BOUND = "bound"
+# Where SCALING says what N lanes grew from: its programs' softirqs would go where they like.
+BULK = "bulk"
+# Of bulk rows with several CPUs, the row of the machine with one that they are compared with.
+ON_ONE_CPU = {"UDP GSO bulk": "UDP GSO bulk", "TCP a flow a lane": "TCP 1 flow, writes of 128 KB",
+              "TCP 2 flows": "TCP 2 flows, writes of 128 KB", "TCP 8 flows": "TCP 8 flows, writes of 128 KB"}
+# A ratio of fewer figures than these, of either side, says how many they were.
+ENOUGH = 5
 THROUGHPUT = ("packets/s", "bit/s")
 SLOW = "too slow: "
 # Bytes that the cipher works on for a packet of so many: padded to 16.
@@ -30,16 +37,33 @@ def median_ratio(ones, others):
     return statistics.median(one / other for one in ones for other in others if other)
 
 
+def ratio_of(ones, others, enough=0):
+    """Of turns by round: the median of all ratios, the lowest and the highest of a round or all, and how many figures that side had
+    which had fewer, or None where they were enough; None where no round has both."""
+    rounds = [median_ratio(ones[number], others[number]) for number in ones if number in others and all(others[number])]
+    if not rounds:
+        return None
+    # Turns of rounds that have one of them only count, too.
+    turns = [[value for values in side.values() for value in values] for side in (ones, others)]
+    ratio = median_ratio(*turns)
+    fewest = min(map(len, turns))
+    return ratio, min(ratio, *rounds), max(ratio, *rounds), fewest if fewest < enough else None
+
+
 class Row:
     """One line of the table: values of all contenders, by round."""
 
-    def __init__(self, cpus, group, wire, name):
+    def __init__(self, cpus, group, wire, name, enough=0):
         self.cpus, self.group, self.wire, self.name = cpus, group, wire, name
+        # How many figures a ratio is to have without a word.
+        self.enough = enough
         self.unit = ""
         # What the turns gave, by contender and round.
         self.values = {}
         # The same row, measured while the CPUs were far apart; None where they never were.
         self.far = None
+        # Where they were, if not near.
+        self.where = ""
         # Of the pile-up: what was measured besides, by contender, wherever the CPUs were.
         self.piles = {}
         self.invalid = []
@@ -73,14 +97,8 @@ class Row:
         return (min if self.lower_is_better() else max)(known, key=self.median)
 
     def ratio(self, one, other):
-        """The median of one's turns over the other's, the lowest and the highest of a round or all; None where no round has both."""
-        a, b = self.values.get(one, {}), self.values.get(other, {})
-        rounds = [median_ratio(a[number], b[number]) for number in a if number in b and all(b[number])]
-        if not rounds:
-            return None
-        # Turns of rounds that have one of them only count, too.
-        ratio = median_ratio(self.turns(one), self.turns(other))
-        return ratio, min(ratio, *rounds), max(ratio, *rounds)
+        """See ratio_of()."""
+        return ratio_of(self.values.get(one, {}), self.values.get(other, {}), self.enough)
 
 
 def limits_of(result):
@@ -109,6 +127,8 @@ def rows_of(result):
     """All rows in order, and the bound: packets/s by (cpus, group, wire, round, size, CPUs used)."""
     rows, bound, anywhere = {}, {}, {}
     limits = limits_of(result)
+    # Where each is measured once or twice, that goes without saying.
+    enough = ENOUGH if result["rounds"] >= ENOUGH else 0
     for m in result["measurements"]:
         if m["kind"] != "measurement":
             continue
@@ -117,7 +137,9 @@ def rows_of(result):
             bound[m["boot_cpus"], m["group"], m["wire"], m["round"], details["size"], details["cpus"]] = m["value"]
             continue
         key = (m["boot_cpus"], m["group"], m["wire"], m["row"])
-        row = rows.setdefault(key, Row(*key))
+        if m["contender"] == SCALING and m["group"] == BULK:
+            continue
+        row = rows.setdefault(key, Row(*key, enough))
         row.unit = row.unit or m["unit"]
         if details.get("invalid"):
             row.invalid.append(f"{m['contender']}, round {m['round'] + 1}: {details['invalid']}")
@@ -131,15 +153,15 @@ def rows_of(result):
         if not place:
             continue
         if place == "far":
-            row.far = row.far or Row(*key)
+            row.far = row.far or Row(*key, enough)
             row.far.unit = row.unit
         (row.far if place == "far" else row).add(*turn)
     for row in rows.values():
         # Where they were hardly ever near: better that than nothing.
         if not to_best(row) and row.far and to_best(row.far):
-            row.values, row.far = row.far.values, None
+            row.values, row.far, row.where = row.far.values, None, "CPUs far apart"
         elif not to_best(row):
-            row.values = {}
+            row.values, row.where = {}, "wherever CPUs were"
             for turn in anywhere.get(row, ()):
                 row.add(*turn)
     return list(rows.values()), bound
@@ -191,8 +213,11 @@ def places_table(result):
     return table(["CPUs", "they were", "figures", "a cache line from one to another and back"], lines) if lines else []
 
 
-def three(ratio):
-    return f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})" if ratio else "-"
+def three(ratio, where=""):
+    if not ratio:
+        return "-"
+    few = f"{ratio[3]} figure{'s' * (ratio[3] > 1)}" if ratio[3] else ""
+    return ", ".join([f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})", *filter(None, (few, where))])
 
 
 def table(head, lines):
@@ -209,17 +234,30 @@ def throughput_table(rows, bound):
         ours, tree = row.ours(), row.best_in_tree()
         share = share_of_bound(row, ours, bound) if ours else None
         lines.append([row.cpus, row.wire, row.name, figure(row.median(ours), row.unit), figure(row.median(tree), row.unit),
-                      (tree or "-").replace("in-tree ", ""), three(to_best(row)), three(to_best(row.far)),
+                      (tree or "-").replace("in-tree ", ""), three(to_best(row), row.where), three(to_best(row.far)),
                       f"{100 * share:.0f}%" if share else "-"])
     return table(["CPUs", "wire", "row", "wgtrunk", "in-tree", "the best of it", "ratio (range)", "CPUs far apart", "bound"], lines)
 
 
-def scaling_table(rows):
-    lines = []
-    for row in rows:
-        if SCALING in row.values and row.ours() and row.unit != "share":
-            lines.append([row.wire, row.name, row.cpus, three(row.ratio(row.ours(), SCALING))])
-    return table(["wire", "row", "CPUs", "growth from 1 lane on 1 CPU"], lines) if lines else []
+def growth(row, rows):
+    """Our ratio, with as many lanes as CPUs, to one lane on one CPU; what that was measured as; or None."""
+    if row.cpus == 1 or not row.ours() or row.unit not in THROUGHPUT:
+        return None
+    if SCALING in row.values:
+        ratio, what = row.ratio(row.ours(), SCALING), "1 lane on 1 CPU"
+    else:
+        one = next((r for r in rows if (r.cpus, r.group, r.wire, r.name) == (1, row.group, row.wire, ON_ONE_CPU.get(row.name))), None)
+        ratio, what = one and one.ours() and ratio_of(row.values[row.ours()], one.values[one.ours()], row.enough), "the machine with 1 CPU"
+    return (ratio, what) if ratio else None
+
+
+def growth_lines(rows, *more):
+    """Of each row that grew: it, how, from what; @more gives further columns of a row."""
+    found = ((row, growth(row, rows)) for row in rows)
+    return [[row.name, row.wire, three(grown[0], row.where), *(column(row) for column in more), grown[1]] for row, grown in found if grown]
+
+
+GROWTH_HEAD = ["row", "wire", "ratio (range)", "to"]
 
 
 def variant_lines(rows):
@@ -287,8 +325,8 @@ def show(result, file=sys.stdout):
           file=file)
     for line in throughput_table(rows, bound):
         print(line, file=file)
-    variants, pile_ups = variant_lines(rows), pile_up_lines(rows)
-    for title, lines in (("How far CPUs were apart", places_table(result)), ("Growth", scaling_table(rows)),
+    variants, pile_ups, growths = variant_lines(rows), pile_up_lines(rows), growth_lines(rows)
+    for title, lines in (("How far CPUs were apart", places_table(result)), ("Growth with the CPUs", table(GROWTH_HEAD, growths) if growths else []),
                          ("Trunks and home CPUs", table(VARIANT_HEAD, variants) if variants else []),
                          ("Pile-up: where 1400-byte packets are delivered", table(PILE_UP_HEAD, pile_ups) if pile_ups else [])):
         if lines:
@@ -354,15 +392,12 @@ def chart_throughput(rows, bound, folder):
 
 
 def chart_scaling(rows, folder):
-    found = [(f"{r.name.replace(' overload', '')} / {r.wire}", r) for r in rows
-             if SCALING in r.values and r.ours() and r.unit != "share" and "loss-free" not in r.name and "64" not in r.name and "512" not in r.name]
-    lines = []
-    for label, row in found:
-        ratio = row.ratio(row.ours(), SCALING)
-        if ratio:
-            lines.append(f"{quote(label)} {ratio[0]:.4g} {ratio[1]:.4g} {ratio[2]:.4g}")
+    found = [(row, growth(row, rows)) for row in rows if not any(word in row.name for word in ("loss-free", "64", "512"))]
+    found = [(row, grown[0]) for row, grown in found if grown]
+    lines = [f"{quote(row.name.replace(' overload', '') + ' / ' + row.wire)} " + " ".join(f"{value:.4g}" for value in ratio[:3])
+             for row, ratio in found]
     if lines:
-        plot(os.path.join(folder, "scaling"), f"{found[0][1].cpus} lanes on {found[0][1].cpus} CPUs over 1 lane on 1 CPU",
+        plot(os.path.join(folder, "scaling"), f"{found[0][0].cpus} lanes on {found[0][0].cpus} CPUs over 1 lane on 1 CPU",
              "set xtics rotate by -35\nunset key\nset bmargin 9\nplot $rows using 2:xtic(1), '' using 0:2:3:4 with yerrorbars "
              "lc 'black' pt 0", {"rows": lines})
 
@@ -446,7 +481,8 @@ def charts(result, folder):
 def markdown(result, again=None):
     """The tables of docs/performance.md; with the ratios of another run, if there is one, beside this one's."""
     rows, bound = rows_of(result)
-    others = {r.key(): r for r in rows_of(again)[0]} if again else {}
+    other_rows = rows_of(again)[0] if again else []
+    others = {r.key(): r for r in other_rows}
 
     def print_table(title, head, lines):
         if not lines:
@@ -458,60 +494,70 @@ def markdown(result, again=None):
             print("| " + " | ".join(str(cell) for cell in line) + " |")
         print()
 
-    def ratios(row, one, other):
-        second = others.get(row.key())
-        found = second and second.best_in_tree() and second.ratio(one, other if other == SCALING else second.best_in_tree())
-        return [three(row.ratio(one, other))] + ([f"{found[0]:.2f}" if found else "-"] if again else [])
+    def second(row, of):
+        """The other run's figure."""
+        found = row.key() in others and of(others[row.key()])
+        return f"{found[0]:.2f}" if found else "-"
+
+    def second_growth(row):
+        return second(row, lambda other: (growth(other, other_rows) or (None,))[0])
 
     def ratio_tables(chosen, shares):
         for cpus, wire in dict.fromkeys((r.cpus, r.wire) for r in sorted(chosen, key=lambda r: r.cpus)):
             there = [r for r in chosen if (r.cpus, r.wire) == (cpus, wire) and r.ours() and r.best_in_tree()]
-            far = shares and any(r.far for r in there)
+            far = any(to_best(r.far) for r in there)
             head = (["row", "best in-tree contender", "ratio (range)"] + ["again"] * bool(again) + ["CPUs far apart"] * far +
                     ["share of the bound"] * shares)
             lines = []
             for row in there:
                 ours, tree = row.ours(), row.best_in_tree()
-                line = [row.name, tree.replace("in-tree ", ""), *ratios(row, ours, tree)] + [three(to_best(row.far))] * far
+                line = ([row.name, tree.replace("in-tree ", ""), three(to_best(row), row.where)] + [second(row, to_best)] * bool(again) +
+                        [three(to_best(row.far))] * far)
                 share = share_of_bound(row, ours, bound)
                 lines.append(line + [f"{100 * share:.0f} %" if share else "-"] * shares)
             print_table(f"{cpus} CPU{'s' * (cpus > 1)}, {wire} wire", head, lines)
 
     ratio_tables([r for r in rows if r.unit in THROUGHPUT], True)
-    print_table("Growth from 1 lane on 1 CPU", ["row", "wire", "ratio (range)"] + ["again"] * bool(again),
-                [[row.name, row.wire, *ratios(row, row.ours(), SCALING)] for row in rows
-                 if SCALING in row.values and row.ours() and row.unit != "share"])
+    print_table("Growth with the CPUs", GROWTH_HEAD[:3] + ["again"] * bool(again) + GROWTH_HEAD[3:],
+                growth_lines(rows, *[second_growth] * bool(again)))
     print_table("Trunks, and lanes with home CPUs, as many as CPUs", VARIANT_HEAD, variant_lines(rows))
     ratio_tables([r for r in rows if r.unit == "s"], False)
     print_table("Pile-up", PILE_UP_HEAD, pile_up_lines(rows))
 
 
-def compare(first, second, limit=0.10):
-    """How far the throughput ratios of two runs are apart; returns how many are more than @limit."""
-    others = {r.key(): r for r in rows_of(second)[0]}
-    lines, bad = [], 0
-    for row in rows_of(first)[0]:
-        other = others.get(row.key())
-        if row.unit not in THROUGHPUT or not other:
+def compared(first, second):
+    """What to compare of two runs, (row, what of it, ratio, ratio): rows that one of them lacks have None."""
+    rows, others = ({r.key(): r for r in rows_of(result)[0] if r.unit in THROUGHPUT} for result in (first, second))
+    for key in dict.fromkeys([*rows, *others]):
+        row, other = rows.get(key), others.get(key)
+        yield row or other, "", to_best(row), to_best(other)
+        if not row or not other:
             continue
-        for where, pair in (("", (row, other)), (", CPUs far apart", (row.far, other.far))):
-            a, b = map(to_best, pair)
-            if not a or not b:
-                continue
-            if where and 2 * min(len(r.values[c]) for r in pair for c in (r.ours(), r.best_in_tree())) < first["rounds"]:
-                # By chance they were far apart once or twice.
-                continue
-            apart = abs(b[0] / a[0] - 1)
-            bad += apart > limit
-            lines.append([row.cpus, row.wire, row.name + where, f"{a[0]:.2f}", f"{b[0]:.2f}",
-                          f"{100 * apart:.0f}%" + " !" * (apart > limit)])
+        a, b = to_best(row.far), to_best(other.far)
+        # By chance they may have been far apart once or twice.
+        if a and b and 2 * min(len(r.far.values[c]) for r in (row, other) for c in (r.far.ours(), r.far.best_in_tree())) >= first["rounds"]:
+            yield row, ", CPUs far apart", a, b
+        a, b = ((growth(r, list(all_rows.values())) or (None,))[0] for r, all_rows in ((row, rows), (other, others)))
+        if a and b:
+            yield row, ", growth", a, b
+
+
+def compare(first, second, limit=0.10):
+    """How far the throughput ratios of two runs are apart; returns how many are more than @limit, or in one of them only."""
+    lines, bad = [], 0
+    for row, what, a, b in compared(first, second):
+        apart = abs(b[0] / a[0] - 1) if a and b else None
+        wrong = apart is None or apart > limit
+        bad += wrong
+        lines.append([row.cpus, row.wire, row.name + what, *(f"{ratio[0]:.2f}" if ratio else "-" for ratio in (a, b)),
+                      ("-" if apart is None else f"{100 * apart:.0f}%") + " !" * wrong])
     for line in table(["CPUs", "wire", "row", "first", "second", "apart"], lines):
         print(line)
     for name, result in (("first", first), ("second", second)):
         print(f"\n{name} run:")
         for line in places_table(result):
             print(line)
-    print(f"\n{bad} of {len(lines)} are more than {100 * limit:.0f}% apart")
+    print(f"\n{bad} of {len(lines)} are more than {100 * limit:.0f}% apart, or in one run only")
     return bad
 
 

@@ -6,6 +6,8 @@ results; and that a machine's CPUs are kept on cores. Needs neither root nor a m
 """
 
 import contextlib
+import importlib.machinery
+import importlib.util
 import io
 import os
 import random
@@ -24,6 +26,18 @@ from cores import Cores  # noqa: E402
 from staircase import Staircase  # noqa: E402
 
 suite = tap.Suite()
+
+
+def program(name):
+    """One of bench's programs, as a module."""
+    loader = importlib.machinery.SourceFileLoader(name, os.path.join(HERE, "../bench", name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+sys.dont_write_bytecode = True
+measure = program("measure")
 
 
 def climb(stairs, trials, is_good, most=float("inf")):
@@ -91,7 +105,7 @@ FIGURES = {"in-tree 2 tunnels": [[100, 300], [100, 100], [400, 400]],
            "wgtrunk 1 lane on 1 CPU": [[300], [150], [500]]}
 
 
-ALL_OF_THEM = ((800 / 300 + 3) / 2, 2, 4)
+ALL_OF_THEM = ((800 / 300 + 3) / 2, 2, 4, None)
 
 
 def only_row(result):
@@ -106,7 +120,7 @@ def _():
     assert row.values["in-tree 2 tunnels"] == {0: [100, 300], 1: [100, 100], 2: [400, 400]}
     assert row.best_in_tree() == "in-tree 2 tunnels" and row.median("in-tree 2 tunnels") == 200
     assert report.to_best(row) == ALL_OF_THEM
-    assert row.ratio(row.ours(), report.SCALING) == (2, 1.6, 2)
+    assert row.ratio(row.ours(), report.SCALING) == (2, 1.6, 2, None)
     # A contender's bad turn, and one of luck, do not move it.
     spread = {"in-tree 2 tunnels": [[100, 99, 101]] * 5, "wgtrunk 2 lanes": [[300, 300, 300]] * 4 + [[900, 300, 30]]}
     assert abs(report.to_best(only_row(result_of(spread)))[0] - 3) < 0.04
@@ -154,15 +168,56 @@ def _():
     for second, bad in ((FIGURES, 0), (other, 0), (dict(other, **{"wgtrunk 2 lanes": [[800], [400], [1000]]}), 1)):
         text = io.StringIO()
         with contextlib.redirect_stdout(text):
-            assert report.compare(result_of(FIGURES), result_of(second)) == bad, text.getvalue()
-        assert f"\n{bad} of 1 are more than 10% apart" in text.getvalue()
+            assert report.compare(result_of(FIGURES), result_of(second)) == 2 * bad, text.getvalue()
+        # A growth is compared, too.
+        assert f"\n{2 * bad} of 2 are more than 10% apart" in text.getvalue()
+
+
+@suite.test("a row that one of two runs lacks is no row that agrees")
+def _():
+    less = result_of(FIGURES, invalid={("wgtrunk 2 lanes", number, 0) for number in range(3)})
+    for both in ((result_of(FIGURES), less), (less, result_of(FIGURES)),
+                 (result_of(FIGURES), dict(less, measurements=[])), (dict(less, measurements=[]), result_of(FIGURES))):
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            assert report.compare(*both) == 1, text.getvalue()
+
+
+@suite.test("a ratio of few figures says so, and one of CPUs that were not near")
+def _():
+    figures = {"in-tree 2 tunnels": [[100]] * 5, "wgtrunk 2 lanes": [[300]] * 5}
+    for hops, words in ((lambda number: [80, 80], "3.00 (3.00 to 3.00)"),
+                        (lambda number: [80, 80] if number < 4 else [400, 400], "3.00 (3.00 to 3.00), 4 figures"),
+                        (lambda number: [80, 80] if not number else [400, 400], "3.00 (3.00 to 3.00), 1 figure"),
+                        (lambda number: [80, 400], "3.00 (3.00 to 3.00), wherever CPUs were")):
+        result = dict(result_of(figures, hops=hops), rounds=5)
+        row = only_row(result)
+        assert report.three(report.to_best(row), row.where) == words, report.three(report.to_best(row), row.where)
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            report.markdown(result)
+        assert f"| {words} |" in text.getvalue(), text.getvalue()
+
+
+@suite.test("bulk grew from the machine with one CPU, not from one lane beside programs that are anywhere")
+def _():
+    result = result_of({"in-tree 2 tunnels": [[100]] * 3, "wgtrunk 2 lanes": [[300]] * 3, report.SCALING: [[290]] * 3}, "bit/s")
+    for m in result["measurements"]:
+        m.update(group="bulk", row="TCP 8 flows")
+    one = result_of({"in-tree 1 tunnel": [[100]] * 3, "wgtrunk 1 lane": [[200], [100], [150]]}, "bit/s")
+    for m in one["measurements"]:
+        m.update(group="bulk", row="TCP 8 flows, writes of 128 KB", boot_cpus=1)
+    assert report.growth_lines(report.rows_of(result)[0]) == []
+    result["measurements"] += one["measurements"]
+    lines = report.growth_lines(report.rows_of(result)[0])
+    assert lines == [["TCP 8 flows", "plain", "2.00 (1.50 to 3.00)", "the machine with 1 CPU"]], lines
 
 
 @suite.test("what was measured with CPUs far apart is another column, what while that changed is in none")
 def _():
     row = only_row(result_of(FIGURES, hops=lambda number: ([80, 90], [400, 380], [85, 390])[number]))
     assert row.values["in-tree 2 tunnels"] == {0: [100, 300]} and row.far.values["in-tree 2 tunnels"] == {1: [100, 100]}
-    assert report.to_best(row) == (4, 4, 4) and report.to_best(row.far) == (3, 3, 3)
+    assert report.to_best(row) == (4, 4, 4, None) and report.to_best(row.far) == (3, 3, 3, None)
     assert row.median(report.SCALING) == 300, "wherever the other CPU was"
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
@@ -204,7 +259,89 @@ def _():
     with contextlib.redirect_stdout(text):
         report.markdown(result_of(FIGURES), result_of(FIGURES))
     assert "| forward 64 bytes | 2 tunnels | 2.83 (2.00 to 4.00) | 2.83 | - |" in text.getvalue(), text.getvalue()
-    assert "| forward 64 bytes | plain | 2.00 (1.60 to 2.00) | 2.00 |" in text.getvalue(), text.getvalue()
+    assert "| forward 64 bytes | plain | 2.00 (1.60 to 2.00) | 2.00 | 1 lane on 1 CPU |" in text.getvalue(), text.getvalue()
+
+
+@suite.test("a percentile is one of all that were sent: who was lost was slow")
+def _():
+    delays = list(range(1, 1001))
+    assert [measure.percentile(delays, 1000, part) for _, part in measure.PERCENTILES] == [500, 990, 999]
+    assert [measure.percentile(delays[:985], 1000, part) for _, part in measure.PERCENTILES] == [500, 985, 985]
+    assert measure.percentile([], 1000, 0.5) == 0
+
+
+class Site:
+    """Enough of one to measure rows of a made-up kind; it fails so many times when it is set up."""
+
+    fail = 0
+
+    def __init__(self, plan, contender, wire, near, far):
+        self.plan, self.contender, self.near = plan, contender, self
+
+    def __enter__(self):
+        if Site.fail:
+            Site.fail -= 1
+            raise measure.Failed("no such luck")
+        return self
+
+    def __exit__(self, *what):
+        pass
+
+    def hop(self):
+        return 80
+
+
+def rows_measured(kind, fail=0, quick=False):
+    """What becomes of a row with two figures, that is measured by @kind."""
+    plan = {"quick": quick}
+    group = {"name": "test", "wire": "plain", "rows": [{"kind": "forward", "name": "forward", "loss_free": True}]}
+    known = measure.KINDS["forward"], measure.Site
+    measure.KINDS["forward"], measure.Site, Site.fail = kind, Site, fail
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return plan, [(name, value, details["invalid"]) for name, value, _, details, _ in measure.measure_set_up(
+                plan, measure.Contender("wgtrunk 1 lane", "own", 1), group, None, None)]
+    finally:
+        measure.KINDS["forward"], measure.Site = known
+
+
+@suite.test("each row that was to be measured has a figure, or says why it has none")
+def _():
+    def good(site, row, emit):
+        for name in measure.forward_names(row):
+            emit(name, 7, "packets/s", {"invalid": None})
+
+    def first_only(site, row, emit):
+        emit("forward overload", 0, "packets/s", {"invalid": "too slow: nothing arrived"})
+
+    def fails(site, row, emit):
+        emit("forward overload", 7, "packets/s", {"invalid": None})
+        raise measure.Failed("broken")
+
+    both = [("forward overload", 7, None), ("forward loss-free", 7, None)]
+    assert rows_measured(good)[1] == both
+    assert rows_measured(first_only)[1] == [("forward overload", 0, "too slow: nothing arrived"),
+                                            ("forward loss-free", 0, "too slow: nothing arrived")]
+    assert rows_measured(fails)[1] == [("forward overload", 7, None), ("forward loss-free", 0, "broken")]
+    assert rows_measured(good, fail=1)[1] == both, "a set-up that fails is made once more"
+    plan, found = rows_measured(good, fail=2)
+    assert found == [("forward overload", 0, "set-up: no such luck"), ("forward loss-free", 0, "set-up: no such luck")]
+    assert plan["failed"] == 1
+
+
+@suite.test("who cannot be set up at all is given up on")
+def _():
+    plan = {"quick": False, "failed": 2}
+    known, measure.Site, Site.fail = measure.Site, Site, 9
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            measure.measure_set_up(plan, measure.Contender("wgtrunk 1 lane", "own", 1), {"wire": "plain", "rows": []}, None, None)
+    except measure.Failed as error:
+        assert str(error) == "set-up: no such luck"
+        return
+    finally:
+        measure.Site = known
+    assert False, "it goes on"
 
 
 # A machine of so many CPUs; what it forks says whether it may run on as many cores within some seconds, and then stay there.
@@ -213,7 +350,7 @@ import os, sys, threading, time
 cpus, programs_on = map(int, sys.argv[1:])
 for _ in range(cpus - 1):
     threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
-cores = sorted(os.sched_getaffinity(0))[:cpus]
+cores = sorted(os.sched_getaffinity(os.getppid()))[:cpus]
 while sorted(list(os.sched_getaffinity(int(t))) for t in os.listdir("/proc/self/task")) != [[c] for c in cores]:
     time.sleep(0.05)
 print("each on one", flush=True)
@@ -240,7 +377,9 @@ def said_on_cores(cpus, programs_on):
     cores = Cores(folder, cpus)
     cores.start()
     suite.defer(cores.stop)
-    said = subprocess.run([os.path.join(folder, "linux"), "-c", MACHINE, str(cpus), str(programs_on)], stdout=subprocess.PIPE,
+    # It becomes that program when it has been seen already.
+    said = subprocess.run(["sh", "-c", 'sleep 0.5; exec "$@"', "sh", os.path.join(folder, "linux"), "-c", MACHINE, str(cpus),
+                           str(programs_on)], stdout=subprocess.PIPE,
                           text=True, timeout=25, env=dict(os.environ, PYTHONHOME=sys.base_prefix))
     return said.stdout.splitlines()
 
