@@ -482,6 +482,8 @@ def markdown(result, again=None):
     """The tables of docs/performance.md; with the ratios of another run, if there is one, beside this one's."""
     rows, bound = rows_of(result)
     other_rows = rows_of(again)[0] if again else []
+    # The other run's column.
+    beside = ["again" if again["commit"] == result["commit"] else "another run"] if again else []
     others = {r.key(): r for r in other_rows}
 
     def print_table(title, head, lines):
@@ -506,7 +508,7 @@ def markdown(result, again=None):
         for cpus, wire in dict.fromkeys((r.cpus, r.wire) for r in sorted(chosen, key=lambda r: r.cpus)):
             there = [r for r in chosen if (r.cpus, r.wire) == (cpus, wire) and r.ours() and r.best_in_tree()]
             far = any(to_best(r.far) for r in there)
-            head = (["row", "best in-tree contender", "ratio (range)"] + ["again"] * bool(again) + ["CPUs far apart"] * far +
+            head = (["row", "best in-tree contender", "ratio (range)"] + beside + ["CPUs far apart"] * far +
                     ["share of the bound"] * shares)
             lines = []
             for row in there:
@@ -518,7 +520,7 @@ def markdown(result, again=None):
             print_table(f"{cpus} CPU{'s' * (cpus > 1)}, {wire} wire", head, lines)
 
     ratio_tables([r for r in rows if r.unit in THROUGHPUT], True)
-    print_table("Growth with the CPUs", GROWTH_HEAD[:3] + ["again"] * bool(again) + GROWTH_HEAD[3:],
+    print_table("Growth with the CPUs", GROWTH_HEAD[:3] + beside + GROWTH_HEAD[3:],
                 growth_lines(rows, *[second_growth] * bool(again)))
     print_table("Trunks, and lanes with home CPUs, as many as CPUs", VARIANT_HEAD, variant_lines(rows))
     ratio_tables([r for r in rows if r.unit == "s"], False)
