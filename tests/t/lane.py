@@ -289,20 +289,20 @@ def _():
     suite.defer(lambda: far.change("wg0", home_cpu=-1))
     # Each takes a copy of each packet, so that receiving costs more than sending.
     with b.entered():
-        listeners = [socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) for _ in range(LISTENERS)]
+        listeners = [socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) for _ in range(LISTENERS)]
     for listener in listeners:
-        listener.bind(("wg0", 0))
+        listener.bind(("wg0", ETH_P_ALL))
         suite.defer(listener.close)
     senders = [Background(flood(cpu)) for cpu in range(1, CPUS)]
     for sender in senders:
         sender.__enter__()
     try:
-        wait_until(lambda: far.counters("wg0")[0]["rx_packets"] > 200, 20, "packets at CPU 0")
+        wait_until(lambda: far.counters("wg0")[0]["rx_packets"] > 200, 60, "packets at CPU 0")
         # Until there is always something under way to it.
         time.sleep(1)
         far.change("wg0", home_cpu=1)
         before = far.counters("wg0")[1]["rx_packets"]
-        wait_until(lambda: far.counters("wg0")[1]["rx_packets"] > before + 100, 20, "packets at CPU 1")
+        wait_until(lambda: far.counters("wg0")[1]["rx_packets"] > before + 100, 60, "packets at CPU 1")
     finally:
         for sender in senders:
             sender.__exit__()
