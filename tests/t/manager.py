@@ -4,6 +4,7 @@
 # scripts/vm: --cpus 4 --file tools/wgtrunk/wgtrunk:/usr/local/bin/wgtrunk
 """wgtrunk, the manager: up, down, reload, scale, show."""
 
+import base64
 import json
 import os
 import random
@@ -201,6 +202,18 @@ def _():
     assert a.tool("up --verbose " + a.path) == ""
     assert a.tool("reload --verbose " + a.path) == ""
     assert (a.state(), [lane["peer"]["latest_handshake"] for lane in a.lanes()]) == before
+
+
+@suite.test("reload: private keys with bits that the curve does not use are the same ones")
+def _():
+    fresh()
+    with open(f"{FOLDER}/west.key") as file:
+        keys = [base64.b64decode(line) for line in file]
+    with open(f"{FOLDER}/west.key", "w") as file:
+        file.writelines(base64.b64encode(bytes([key[0] ^ 1]) + key[1:]).decode() + "\n" for key in keys)
+    assert a.tool("reload --verbose " + a.path) == ""
+    said = a.tool("check " + a.path, check=False)
+    assert "not the private key" not in said, said
 
 
 @suite.test("bad input: one line, with file and line, and nothing is changed")

@@ -31,8 +31,16 @@ static bool is_there(const struct key_list *list, const unsigned char key[KEY_BY
 	return false;
 }
 
+/* As the curve's arithmetic would do anyway, and the kernel does: section 5 of the RFC. */
+static void clamp(unsigned char key[KEY_BYTES])
+{
+	key[0] &= 248;
+	key[31] = (key[31] & 127) | 64;
+}
+
 /* The keys themselves appear in no message. */
-static bool read_line(const char *path, int number, char *line, struct key_list *list)
+static bool read_line(const char *path, int number, bool private, char *line,
+		      struct key_list *list)
 {
 	char *key = next_item(&line);
 
@@ -42,6 +50,8 @@ static bool read_line(const char *path, int number, char *line, struct key_list 
 		return fail(path, number, "more than %d keys", LANES_MAX);
 	if (next_item(&line) || !decode(key, list->keys[list->count]))
 		return fail(path, number, "not a key (44 characters of base64)");
+	if (private)
+		clamp(list->keys[list->count]);
 	if (is_there(list, list->keys[list->count]))
 		return fail(path, number, "the same key twice");
 	list->count++;
@@ -86,7 +96,7 @@ bool keys_read(const char *path, bool private, struct key_list *list)
 	else if (private && st.st_mode & 077)
 		good = fail(path, 0, "others may read these private keys: chmod 600 %s", path);
 	while (good && getline(&line, &size, file) >= 0)
-		good = read_line(path, ++number, line, list);
+		good = read_line(path, ++number, private, line, list);
 	if (good && ferror(file))
 		good = fail(path, 0, "%s", strerror(errno));
 	if (good && !list->count)
@@ -125,9 +135,7 @@ static bool write_keys(FILE *file, unsigned int count, char (*public)[KEY_TEXT])
 
 	for (i = 0; i < count; i++) {
 		randombytes_buf(key, sizeof(key));
-		/* As the curve's arithmetic would do anyway: section 5 of the RFC. */
-		key[0] &= 248;
-		key[31] = (key[31] & 127) | 64;
+		clamp(key);
 		key_public(key, half);
 		key_text(half, public[i]);
 		fprintf(file, "%s\n", key_text(key, text));

@@ -23,7 +23,8 @@ struct key_list {
  * keys_read() - all keys of a file
  * @path: the file
  * @private: they are private keys: refused where anybody but the owner may read it
- * @list: the keys; freed by keys_free(), also after an error
+ * @list: the keys, private ones as the kernel has them; freed by keys_free(), also
+ *	  after an error
  *
  * Return: whether that went well; if not, a message with file and line was given.
  */
