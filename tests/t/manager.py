@@ -779,6 +779,21 @@ def _():
     assert a.interfaces() == ["west", "west.0", "west.1"]
 
 
+@suite.test("a far end with fewer lanes, that begins: those two are used")
+def _():
+    hardly_the_kernels()
+    from_nothing()
+    a.configure(drop=("Endpoint",))
+    b.configure(Lanes=2, CPUs="auto")
+    for site in (a, b):
+        site.tool(f"up {site.path}")
+    wait_until(lambda: all(lane["peer"]["latest_handshake"] for lane in a.lanes()[:2]), 20, "sessions")
+    said = a.tool(f"reload {a.path}")
+    assert "west.2 has no session" in said and "west.3 has no session" in said, said
+    assert a.active() == [0, 1]
+    ping(a, b.address)
+
+
 @suite.test("a lane whose first two handshakes come to nothing is not left out")
 def _():
     hardly_the_kernels()

@@ -42,7 +42,8 @@ class Site:
         self.conf = f"{folder}/{name}.conf"
         sh(f"wgtrunk keygen {name} -n {LANES} -o {folder}/{name}.key >{folder}/{name}.pub")
 
-    def configure(self, lanes=LANES, more=""):
+    def configure(self, lanes=LANES, more="", begins=True):
+        endpoint = f"Endpoint = 192.168.1.{self.other_number}:{PORT}" if begins else ""
         with open(self.conf, "w") as file:
             file.write(f"""[Trunk]
 Lanes = {lanes}
@@ -52,7 +53,7 @@ Address = 10.255.0.{self.number}/30
 Prefixes = 10.{self.number}.0.0/16
 {more}
 [Site]
-Endpoint = 192.168.1.{self.other_number}:{PORT}
+{endpoint}
 KeysFile = {self.other}.pub
 Prefixes = 10.{self.other_number}.0.0/16
 Address = 10.255.0.{self.other_number}/30
@@ -334,6 +335,24 @@ def _():
     for i in range(LANES):
         a.lanes.change(f"west.{i}", active=0)
     mends("no lane is active: west sends nothing")
+
+
+@suite.test("the far end, which begins, has fewer lanes: one is active that nobody called")
+def _():
+    suite.defer(up)
+    suite.defer(b.configure)
+    suite.defer(a.configure)
+    suite.defer(down)
+    down()
+    a.configure(begins=False)
+    a.must("up")
+    said = a.tool("check")[1]
+    assert "no session" not in said, said
+    b.configure(lanes=LANES - 1)
+    b.must("up")
+    wait_until(lambda: a.tool("check")[0] == 1, 20, "a finding")
+    mends("west.2: active, and no session, as if the far end had only 2 lanes", command=r"wgtrunk scale \S+ 2")
+    assert [a.lanes.show(f"west.{i}")["active"] for i in range(LANES)] == [1, 1, 0]
 
 
 @suite.test("another module would be loaded next time")

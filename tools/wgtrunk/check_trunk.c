@@ -276,16 +276,18 @@ static bool has_session(const struct doctor *doctor, unsigned int lane)
 
 /*
  * Whether it must have one, and has not. A lane that nothing is sent through needs no
- * session, unless it is kept alive; one that never got an answer has asked for it.
+ * session, unless it is kept alive; one that never got an answer has asked for it. One
+ * that only the far end can call is late where @others have been called.
  */
-static bool lacks_session(const struct doctor *doctor, unsigned int lane)
+static bool lacks_session(const struct doctor *doctor, unsigned int lane, bool others)
 {
 	const struct peer *peer = peer_of(doctor, lane);
 
 	if (!peer || has_session(doctor, lane))
 		return false;
-	return (peer->keepalive && peer->endpoint.ss_family) ||
-	       (!peer->handshake && peer->tx_bytes && !peer->rx_bytes);
+	if (!peer->endpoint.ss_family)
+		return others;
+	return peer->keepalive || (!peer->handshake && peer->tx_bytes && !peer->rx_bytes);
 }
 
 static void report_silence(struct doctor *doctor)
@@ -351,7 +353,9 @@ static void check_sessions(struct doctor *doctor)
 	for (i = 0; i < doctor->lanes; i++) {
 		active += is_active(doctor_lane(doctor, i));
 		sessions += has_session(doctor, i);
-		silent[i] = is_active(doctor_lane(doctor, i)) && lacks_session(doctor, i);
+	}
+	for (i = 0; i < doctor->lanes; i++) {
+		silent[i] = is_active(doctor_lane(doctor, i)) && lacks_session(doctor, i, sessions);
 		quiet += silent[i];
 	}
 	if (!active && doctor->found.link.up) {

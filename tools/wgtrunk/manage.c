@@ -336,12 +336,14 @@ static bool do_drain(struct work *work, const struct step *step)
  * @active: it sends
  * @has: a session
  * @calls: it begins one by itself; none comes means that it can't
- * @waits: for a packet, or for the far end, to begin one
+ * @called: only the far end, which is not known yet, can begin one
+ * @waits: for a packet to begin one
  */
 struct session {
 	bool active;
 	bool has;
 	bool calls;
+	bool called;
 	bool waits;
 };
 
@@ -372,7 +374,9 @@ static bool look_at(struct work *work, unsigned int lane, struct session *sessio
 		const struct peer *peer = &tunnel.peers[i];
 
 		session->has |= has_session(work, lane, peer);
-		if (peer->keepalive && peer->endpoint.ss_family != AF_UNSPEC)
+		if (peer->endpoint.ss_family == AF_UNSPEC)
+			session->called = true;
+		else if (peer->keepalive)
 			session->calls = true;
 		else
 			session->waits = true;
@@ -383,7 +387,10 @@ static bool look_at(struct work *work, unsigned int lane, struct session *sessio
 	return good;
 }
 
-/* Until each lane that is to send has a session, or none comes. @any: one has. */
+/*
+ * Until each lane that is to send has a session, or none comes. @any: one has: then the
+ * far end is there, and can begin others.
+ */
 static bool wait_for_sessions(struct work *work, struct session *sessions, bool *any)
 {
 	unsigned int i, waited;
@@ -400,8 +407,10 @@ static bool wait_for_sessions(struct work *work, struct session *sessions, bool 
 			if (!look_at(work, i, &sessions[i]))
 				return false;
 			*any |= sessions[i].has;
-			more |= !sessions[i].has && sessions[i].calls;
 		}
+		for (i = 0; i < work->active; i++)
+			more |= !sessions[i].has &&
+				(sessions[i].calls || (*any && sessions[i].called));
 	}
 	return true;
 }
