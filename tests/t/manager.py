@@ -794,6 +794,40 @@ def _():
     ping(a, b.address)
 
 
+@suite.test("a far end with fewer lanes: what has a session sends before up has done waiting")
+def _():
+    hardly_the_kernels()
+    from_nothing()
+    a.configure()
+    b.configure(Lanes=2, CPUs="auto")
+    b.tool(f"up {b.path}")
+    thread = threading.Thread(target=a.tool, args=(f"up {a.path}",))
+    thread.start()
+    try:
+        wait_until(lambda: "answered" in a.ns.run(f"ping -q -c 1 -W 1 {b.address} && echo answered", check=False), 9, "an answer")
+        assert thread.is_alive(), "up had done waiting"
+    finally:
+        thread.join()
+    assert a.active() == [0, 1]
+
+
+@suite.test("lanes of the far end that come up one after the other are all waited for")
+def _():
+    hardly_the_kernels()
+    from_nothing()
+    for site in (a, b):
+        site.configure()
+    b.tool(f"up {b.path}")
+    b.ns.ip("link set east.2 down", "link set east.3 down")
+    timers = [threading.Timer(after, b.ns.ip, (f"link set east.{lane} up",)) for lane, after in ((2, 8), (3, 17))]
+    for timer in timers:
+        timer.start()
+    said = a.tool(f"up {a.path}")
+    for timer in timers:
+        timer.join()
+    assert not said and a.active() == list(range(LANES)), f"{a.active()}: {said}"
+
+
 @suite.test("a lane whose first two handshakes come to nothing is not left out")
 def _():
     hardly_the_kernels()

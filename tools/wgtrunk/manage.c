@@ -16,10 +16,12 @@
 
 /*
  * Handshakes that both ends begin at once may spoil each other; they are tried again
- * after 5 s, and may do so again. A lane that others are ahead of gets a third one.
+ * after 5 s, and may do so again. A lane that others are ahead of gets a third one. A
+ * far end may bring up one lane after the other: it counts from the last that came.
  */
 #define SESSION_WAIT_MS	7000
-#define LAST_SESSIONS_WAIT_MS	12000
+#define NEXT_SESSION_WAIT_MS	12000
+#define ALL_SESSIONS_WAIT_MS	60000
 #define SESSION_POLL_MS	100
 
 /* For packets that are under way to a lane when it stops sending. */
@@ -387,27 +389,57 @@ static bool look_at(struct work *work, unsigned int lane, struct session *sessio
 	return good;
 }
 
+/* Of lanes that are to send: those that have a session do from now on. Adds to @count, of such. */
+static bool look_at_all(struct work *work, struct session *sessions, unsigned int *count)
+{
+	char name[IFNAMSIZ];
+	unsigned int i;
+
+	for (i = 0; i < work->active; i++) {
+		if (!look_at(work, i, &sessions[i]))
+			return false;
+		if (!sessions[i].has)
+			continue;
+		++*count;
+		if (!sessions[i].active &&
+		    !place_set(work->kernel, lane_name(work->name, i, name), PLACE_KEEP, 1))
+			return false;
+		sessions[i].active = true;
+	}
+	return true;
+}
+
+/* When it ends, if no other lane gets a session; @last: then one did. */
+static unsigned int end_of_wait(bool any, unsigned int last)
+{
+	if (!any)
+		return SESSION_WAIT_MS;
+	last += NEXT_SESSION_WAIT_MS;
+	return last < ALL_SESSIONS_WAIT_MS ? last : ALL_SESSIONS_WAIT_MS;
+}
+
 /*
  * Until each lane that is to send has a session, or none comes. @any: one has: then the
  * far end is there, and can begin others.
  */
 static bool wait_for_sessions(struct work *work, struct session *sessions, bool *any)
 {
-	unsigned int i, waited;
+	unsigned int before = 0, last = 0, i, waited;
 	bool more = true;
 
 	*any = false;
-	for (waited = 0; more && waited <= (*any ? LAST_SESSIONS_WAIT_MS : SESSION_WAIT_MS);
-	     waited += SESSION_POLL_MS) {
+	for (waited = 0; more && waited <= end_of_wait(*any, last); waited += SESSION_POLL_MS) {
+		unsigned int count = 0;
+
 		if (waited)
 			pause_ms(SESSION_POLL_MS);
 		more = false;
-		*any = false;
-		for (i = 0; i < work->active; i++) {
-			if (!look_at(work, i, &sessions[i]))
-				return false;
-			*any |= sessions[i].has;
-		}
+		if (!look_at_all(work, sessions, &count))
+			return false;
+		*any = count;
+		if (count > before)
+			last = waited;
+		before = count;
 		for (i = 0; i < work->active; i++)
 			more |= !sessions[i].has &&
 				(sessions[i].calls || (*any && sessions[i].called));
@@ -693,7 +725,7 @@ static void plan_activity(struct work *work)
 			!has_session(work, i, &work->found.lane[i].tunnel.peers[0]);
 	if (wait)
 		add(work, do_activate, 0, NULL, 0,
-		    xprintf("%s: lanes 0 to %u send, once they have a session, or no lane has after %d s",
+		    xprintf("%s: lanes 0 to %u send, each once it has a session, or no lane has after %d s",
 			    work->name, work->active - 1, SESSION_WAIT_MS / 1000));
 	for (i = work->active; i < work->found.lanes; i++) {
 		if (!work->found.lane[i].ours || !work->found.lane[i].place.active)

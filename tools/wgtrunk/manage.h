@@ -29,8 +29,8 @@ struct manner {
  * manage_up() - make a trunk be as configured, whatever there is of it
  * @must_be: there has to be something of it already (reload)
  *
- * Waits up to 7 s for sessions, and 12 s where only some lanes have one. Where there
- * was nothing and a step fails, what was made is removed again.
+ * Waits up to 7 s for sessions, and 12 s for the next one where only some lanes have
+ * one. Where there was nothing and a step fails, what was made is removed again.
  *
  * Return: whether that went well; if not, there is a message.
  */
