@@ -308,6 +308,15 @@ def _():
     a.ns.ip("link del west.9")
 
 
+@suite.test("nobody reads what up says: it goes on to its end")
+def _():
+    hardly_the_kernels()
+    from_nothing()
+    a.configure()
+    a.ns.run(f"wgtrunk up {a.path} 2>&1 | true")
+    assert a.active() == list(range(LANES)), a.active()
+
+
 # Packets a second that the probes have to have really sent; where machines are emulated, as many as there are.
 RATE = int(os.environ.get("WGTRUNK_RATE", 0))
 

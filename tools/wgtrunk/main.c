@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,6 +379,8 @@ int main(int argc, char **argv)
 		usage(stdout);
 		return 0;
 	}
+	/* What is half done goes on where nobody reads what is said. */
+	signal(SIGPIPE, SIG_IGN);
 	if (sodium_init() < 0) {
 		fail(NULL, 0, "libsodium does not work here");
 		return 1;
