@@ -355,6 +355,17 @@ def _():
     assert [a.lanes.show(f"west.{i}")["active"] for i in range(LANES)] == [1, 1, 0]
 
 
+@suite.test("Active = 0: no lane is active, as configured")
+def _():
+    suite.defer(a.tool, "reload")
+    suite.defer(a.configure)
+    a.configure(more="Active = 0")
+    a.must("reload")
+    is_well()
+    a.must("check", "--fix")
+    assert not any(a.lanes.show(f"west.{i}")["active"] for i in range(LANES))
+
+
 @suite.test("another module would be loaded next time")
 def _():
     kernel = sh("uname -r").strip()

@@ -347,7 +347,8 @@ static void report_silent(struct doctor *doctor, const bool *silent)
 static void check_sessions(struct doctor *doctor)
 {
 	bool *silent = xalloc(doctor->lanes + 1, sizeof(*silent));
-	unsigned int active = 0, quiet = 0, sessions = 0, wanted, i;
+	unsigned int wanted = doctor->configured ? doctor->config.trunk.active : doctor->lanes;
+	unsigned int active = 0, quiet = 0, sessions = 0, i;
 	struct finding *finding;
 
 	for (i = 0; i < doctor->lanes; i++) {
@@ -358,9 +359,7 @@ static void check_sessions(struct doctor *doctor)
 		silent[i] = is_active(doctor_lane(doctor, i)) && lacks_session(doctor, i, sessions);
 		quiet += silent[i];
 	}
-	if (!active && doctor->found.link.up) {
-		wanted = doctor->configured && doctor->config.trunk.active ?
-			 doctor->config.trunk.active : doctor->lanes;
+	if (!active && wanted && doctor->found.link.up) {
 		finding = report(doctor, WRONG, "no lane is active: %s sends nothing",
 				 doctor->found.name);
 		mended_by(finding, mend_active, "wgtrunk scale %s %u", doctor->asked, wanted);
