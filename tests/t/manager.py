@@ -317,6 +317,21 @@ def _():
     assert a.active() == list(range(LANES)), a.active()
 
 
+@suite.test("an up that fails where interfaces were removed behind its back undoes itself, too")
+def _():
+    hardly_the_kernels()
+    from_nothing()
+    a.configure()
+    before = a.state()
+    a.tool(f"up {a.path}")
+    a.ns.ip(*(f"link del {name}" for name in a.interfaces()))
+    with a.ns.udp("0.0.0.0", 51822):
+        said = a.tool(f"up {a.path}", check=False)
+    assert a.status == 1 and "west.2" in said, said
+    assert not a.interfaces() and not os.path.exists("/run/wgtrunk/west.json"), a.interfaces()
+    same(a, plain(before), "after it failed")
+
+
 # Packets a second that the probes have to have really sent; where machines are emulated, as many as there are.
 RATE = int(os.environ.get("WGTRUNK_RATE", 0))
 

@@ -942,7 +942,7 @@ bool manage_up(struct kernel *kernel, const struct config *config, bool must_be,
 		good = fail(NULL, 0, "%s is not up", work.name);
 	good = good && wanted_make(kernel, config, &work.found, work.state, &work.wanted);
 	if (good) {
-		fresh = !work.remembered && !anything(&work.found);
+		fresh = !anything(&work.found);
 		plan_up(&work);
 		good = run_up(&work);
 		if (!good && fresh && !manner->dry)
