@@ -400,6 +400,38 @@ def _():
     assert nic.read() == text, nic.read()
 
 
+@suite.test("(fake ethtool) up and down in another namespace leave this one's settings, and what is known of them")
+def _():
+    text = "rings 2 2\nrss udp4 30\nrss udp6 30\nrules 16\n" + FEATURES
+    nic, another = FakeNic(text), FakeNic(text)
+    other = Namespace("other")
+    other.ip("link add eth0 type dummy", "link set eth0 up", "address add 192.168.1.9/24 dev eth0")
+    suite.defer(up)
+    suite.defer(other.remove)
+
+    def there(command, fake):
+        return other.run(f"{fake.environment()} wgtrunk {command} {a.conf} 2>&1; echo status $?")
+    down()
+    a.must("up", fake=nic)
+    changed = nic.read()
+    assert changed != text
+    said = there("down", another)
+    assert "west is not up" in said and "status 1" in said, said
+    assert os.path.exists("/run/wgtrunk/west.json")
+    assert "status 0" in there("up", another)
+    assert another.read() != text
+    assert "status 0" in there("reload", another)
+    a.must("reload", fake=nic)
+    assert nic.read() == changed, nic.read()
+    assert "status 0" in there("down", another)
+    assert another.read() == text, another.read()
+    said = there("down", another)
+    assert "west is not up" in said and "status 1" in said, said
+    a.must("down", fake=nic)
+    assert nic.read() == text, nic.read()
+    assert not os.path.exists("/run/wgtrunk/west.json")
+
+
 class South:
     """Another trunk of A, by the same NIC; nobody is at its far end."""
 

@@ -51,7 +51,7 @@ struct step {
 /**
  * struct work - from what there is to what is wanted
  * @config: NULL where only what there is counts
- * @remembered: there was a state of it in RUN_FOLDER
+ * @remembered: there was a state of it in RUN_FOLDER, of this namespace
  * @active: how many lanes are to send
  * @touched: lanes that have no session yet, or none any more
  * @since: a session of a touched lane is younger
@@ -846,6 +846,25 @@ static bool anything(const struct found *found)
 	return found->link.index && found->ours;
 }
 
+/* The host's settings are put back. What was done in another namespace stays remembered. */
+static void forget(struct work *work)
+{
+	json_t *settings = json_object_get(work->state, "settings");
+	bool here = run_is_here(work->state);
+
+	steer_down(work->name, work->state);
+	if (here && !json_array_size(settings)) {
+		run_forget(work->name);
+		return;
+	}
+	if (here) {
+		json_object_del(work->state, "namespace");
+		json_object_del(work->state, "endpoint");
+		json_object_set_new(work->state, "complete", json_true());
+	}
+	run_save(work->name, work->state);
+}
+
 /* What was made goes again; what could not be, is said. */
 static void undo(struct work *work)
 {
@@ -859,10 +878,8 @@ static void undo(struct work *work)
 		return;
 	plan_down(work);
 	/* What is left is ours to the next one only while it is remembered. */
-	if (!run_steps(work))
-		return;
-	steer_down(work->name, work->state);
-	run_forget(work->name);
+	if (run_steps(work))
+		forget(work);
 }
 
 /* Those that are wanted, and those of ours that there are. */
@@ -891,6 +908,7 @@ static bool run_up(struct work *work)
 		return run_steps(work);
 	/* Until it is complete, what has the right name and no alias is ours. */
 	json_object_set_new(work->state, "complete", json_false());
+	json_object_set_new(work->state, "namespace", json_integer(run_namespace()));
 	json_object_set_new(work->state, "lanes", json_integer(lanes_at_work(work)));
 	if (!run_save(work->name, work->state) || !run_steps(work))
 		return false;
@@ -913,8 +931,8 @@ static bool begin(struct work *work, int *lock)
 	clock_gettime(CLOCK_REALTIME, &work->since[0]);
 	for (i = 1; i < LANES_MAX; i++)
 		work->since[i] = work->since[0];
-	work->remembered = run_remembered(work->name);
 	work->state = run_load(work->name);
+	work->remembered = run_remembered(work->name, work->state);
 	return work->state && found_read(work->kernel, work->name,
 					 run_begun(work->name, work->state), &work->found);
 }
@@ -965,10 +983,8 @@ bool manage_down(struct kernel *kernel, const char *name, const struct manner *m
 		plan_down(&work);
 		good = run_steps(&work);
 	}
-	if (good && !manner->dry) {
-		steer_down(name, work.state);
-		run_forget(name);
-	}
+	if (good && !manner->dry)
+		forget(&work);
 	end(&work, lock);
 	return good;
 }

@@ -46,8 +46,10 @@ static bool steer(struct doctor *doctor, const struct finding *finding)
 	(void)finding;
 	if (!state)
 		return false;
-	if (!json_object_get(state, "complete"))
+	if (!json_object_get(state, "complete")) {
 		json_object_set_new(state, "complete", json_true());
+		json_object_set_new(state, "namespace", json_integer(run_namespace()));
+	}
 	steer_up(doctor->nic, &config, doctor->homes, doctor->found.name, state);
 	json_decref(state);
 	return true;

@@ -146,20 +146,35 @@ json_t *run_others(const char *name)
 	return others;
 }
 
-bool run_remembered(const char *name)
+bool run_is_here(const json_t *state)
 {
+	const json_t *namespace = json_object_get(state, "namespace");
+
+	return !namespace || json_integer_value(namespace) == run_namespace();
+}
+
+bool run_remembered(const char *name, const json_t *state)
+{
+	const json_t *settings = json_object_get(state, "settings"), *entry;
 	char *path = path_of(name, "json");
-	bool there = !access(path, F_OK);
+	bool there = !access(path, F_OK), here = false;
+	size_t i;
 
 	free(path);
-	return there;
+	json_array_foreach(settings, i, entry)
+		here |= json_integer_value(json_object_get(entry, "namespace")) == run_namespace();
+	/* Where only another's settings are left, none is named as the last one. */
+	if (!json_object_get(state, "namespace") && json_array_size(settings))
+		return there && here;
+	return there && (here || run_is_here(state));
 }
 
 unsigned int run_begun(const char *name, json_t *state)
 {
 	json_int_t lanes = json_integer_value(json_object_get(state, "lanes"));
 
-	if (!run_remembered(name) || json_is_true(json_object_get(state, "complete")))
+	if (!run_remembered(name, state) || !run_is_here(state) ||
+	    json_is_true(json_object_get(state, "complete")))
 		return 0;
 	return lanes > 0 && lanes < LANES_MAX ? lanes : LANES_MAX;
 }

@@ -44,6 +44,7 @@ json_int_t run_namespace(void);
  * json_decref(); or NULL with a message, where the file can't be read. Keys:
  *
  *	"complete"	true where nothing was being changed
+ *	"namespace"	the one that was changed last; the file is one for all
  *	"endpoint"	string: the far end's, as it was in the configuration
  *	"settings"	array of host settings; see steer.h
  */
@@ -57,12 +58,15 @@ json_t *run_load(const char *name);
  */
 json_t *run_others(const char *name);
 
-/* run_remembered() - whether there is anything remembered of it. */
-bool run_remembered(const char *name);
+/* run_is_here() - whether that was this namespace, or is not known. */
+bool run_is_here(const json_t *state);
+
+/* run_remembered() - whether there is anything remembered of it, and of this namespace. */
+bool run_remembered(const char *name, const json_t *state);
 
 /*
  * run_begun() - how many lanes it was to have, at least 1, where a change of it, whose
- * state was loaded, has not come to its end; 0 where it has.
+ * state was loaded, has not come to its end here; 0 where it has.
  */
 unsigned int run_begun(const char *name, json_t *state);
 

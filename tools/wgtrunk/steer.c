@@ -164,9 +164,9 @@ static const char *text_of(const json_t *entry, const char *key)
 	return text ? text : "";
 }
 
-static bool is(const json_t *entry, const char *what, const char *dev)
+static bool is(const json_t *entry, const char *what)
 {
-	return !strcmp(text_of(entry, "what"), what) && (!dev || !strcmp(text_of(entry, "dev"), dev));
+	return !strcmp(text_of(entry, "what"), what);
 }
 
 static bool family_of(const json_t *entry, enum nic_family *family)
@@ -273,24 +273,31 @@ static void take_back(const char *name, const json_t *entry)
 {
 	json_t *others = find_others(name, entry);
 
-	if (!others && is(entry, "rule", NULL))
+	if (!others && is(entry, "rule"))
 		take_back_rule(entry);
-	else if (!others && is(entry, "rss", NULL))
+	else if (!others && is(entry, "rss"))
 		take_back_hash(entry);
 	json_decref(others);
 }
 
-/* The same of a NIC that nobody has locked yet; it may be gone, and all that was set with it. */
+static bool is_of_this_namespace(const json_t *entry)
+{
+	return json_integer_value(json_object_get(entry, "namespace")) == run_namespace();
+}
+
+/*
+ * The same of a NIC that nobody has locked yet; it may be gone, and all that was set with it.
+ * What was set in another namespace is put back from there.
+ */
 static void take_back_elsewhere(const char *name, json_t *state, json_t *settings, size_t i)
 {
 	json_t *entry = json_array_get(settings, i);
 	const char *dev = text_of(entry, "dev");
 	int lock = -1;
 
-	if (json_integer_value(json_object_get(entry, "namespace")) != run_namespace()) {
-		note("%s: what was set there is not put back: it is in another network namespace",
-		     dev);
-	} else if (if_nametoindex(dev)) {
+	if (!is_of_this_namespace(entry))
+		return;
+	if (if_nametoindex(dev)) {
 		lock = run_lock_nic(dev, name);
 		take_back(name, entry);
 	}
@@ -311,13 +318,18 @@ void steer_down(const char *name, json_t *state)
 
 /* --- changes --- */
 
+static bool is_here(const struct steer *steer, const json_t *entry)
+{
+	return !strcmp(text_of(entry, "dev"), steer->dev) && is_of_this_namespace(entry);
+}
+
 static json_t *find_hash_entry(const struct steer *steer, enum nic_family family)
 {
 	json_t *entry;
 	size_t i;
 
 	json_array_foreach(steer->settings, i, entry)
-		if (is(entry, "rss", steer->dev) &&
+		if (is(entry, "rss") && is_here(steer, entry) &&
 		    !strcmp(text_of(entry, "family"), nic_family_text(family)))
 			return entry;
 	return NULL;
@@ -385,7 +397,7 @@ static json_t *find_rule_entry(const struct steer *steer, enum nic_family family
 	size_t i;
 
 	json_array_foreach(steer->settings, i, entry)
-		if (is(entry, "rule", steer->dev) &&
+		if (is(entry, "rule") && is_here(steer, entry) &&
 		    !strcmp(text_of(entry, "family"), nic_family_text(family)) &&
 		    json_integer_value(json_object_get(entry, "port")) == port)
 			return entry;
@@ -398,18 +410,12 @@ static bool is_wanted(const struct steer *steer, const json_t *entry)
 	json_int_t port = json_integer_value(json_object_get(entry, "port"));
 	json_int_t queue = json_integer_value(json_object_get(entry, "queue"));
 
-	if (!is(entry, "rule", steer->dev) || port < steer->port ||
+	if (!is(entry, "rule") || port < steer->port ||
 	    port >= steer->port + steer->lanes)
 		return false;
 	return queue >= 0 && queue < steer->queue_count &&
 	       steer->homes[port - steer->port] >= 0 &&
 	       steer->queues[queue].cpu == steer->homes[port - steer->port];
-}
-
-static bool is_here(const struct steer *steer, const json_t *entry)
-{
-	return !strcmp(text_of(entry, "dev"), steer->dev) &&
-	       json_integer_value(json_object_get(entry, "namespace")) == run_namespace();
 }
 
 /* All that was done to another NIC. Locks that one, so this one is not locked yet. */
@@ -430,7 +436,7 @@ static void take_back_old(struct steer *steer)
 
 	while (i--) {
 		entry = json_array_get(steer->settings, i);
-		if (is(entry, "rss", NULL) || is_wanted(steer, entry))
+		if (!is_here(steer, entry) || is(entry, "rss") || is_wanted(steer, entry))
 			continue;
 		take_back(steer->name, entry);
 		json_array_remove(steer->settings, i);

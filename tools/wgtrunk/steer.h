@@ -40,7 +40,7 @@ void steer_up(const char *dev, const struct config *config, const int *homes, co
 /**
  * steer_down() - put back what is remembered of a trunk
  * @name: its name; its lock is held
- * @state: see run_load(); has no settings afterwards, and is saved
+ * @state: see run_load(); has no settings of this namespace afterwards, and is saved
  *
  * What another trunk relies on, too, stays until that goes down. What can't be put
  * back, or was changed by somebody else, is said.
