@@ -155,6 +155,15 @@ test_export_near()
 		grep -qx "PostUp = ip -6 route replace fd02::/32 src fd00:ff::1 nexthop via fe80::1 dev west.0 .*nexthop via fe80::1 dev west.3" "$files/made/west.3.conf"
 }
 
+# A route's source can't be an address that is of one link only.
+test_export_link_local()
+{
+	config | sed 's|^Address = 10.255.0.1.*|Address = fe80::1/64, fd00:ff::1/64|' >"$files/west.conf"
+	tool export "$files/west.conf" --near -o "$files/made" || return
+	grep "^PostUp = ip" "$files/made/west.3.conf"
+	grep -q "replace fd02::/32 src fd00:ff::1 " "$files/made/west.3.conf"
+}
+
 # wg-quick is run in another folder than this.
 test_export_from_here()
 {
@@ -349,6 +358,7 @@ check "usage and unknown commands" test_usage
 check "export: files that wg and wg-quick take, for the far end" test_export
 check "export: for the near end" test_export_near
 check "export: the key file of the near end by its whole path" test_export_from_here
+check "export: a link-local address is no route's source" test_export_link_local
 check "export: nothing stays of what was not finished" test_export_undoes
 check "configuration: what is wrong with a line is said with file and line" test_bad_lines
 check "configuration: lines of the most characters, and of one more" test_line_lengths

@@ -607,6 +607,31 @@ def _():
     assert a.tool(f"reload --verbose {a.path}") == ""
 
 
+@suite.test("a link-local address of the trunk comes, stays and goes, and is no route's source")
+def _():
+    hardly_the_kernels()
+
+    def link_local():
+        return {line.split()[1] for line in a.ns.run("ip -6 address show dev west scope link").splitlines() if "inet6" in line}
+    fresh()
+    # So that there is one of the kernel's own, too: a random one.
+    a.ns.sysctl("net/ipv6/conf/west/addr_gen_mode", 3)
+    kernels = link_local()
+    assert kernels
+    a.configure(Address=f"fe80::7/64, {a.address}/30, {a.address6}/64")
+    a.tool(f"reload {a.path}")
+    assert link_local() == kernels | {"fe80::7/64"}, link_local()
+    assert "src fd00:ff::1" in a.ns.run("ip -6 route show fd02::/32")
+    assert a.tool(f"reload --verbose {a.path}") == ""
+    assert "fe80::7/64" in a.show()["addresses"]
+    said = a.tool("check " + a.path, check=False)
+    assert "has not its address" not in said, said
+    a.configure()
+    a.tool(f"reload {a.path}")
+    assert link_local() == kernels, link_local()
+    assert a.tool(f"reload --verbose {a.path}") == ""
+
+
 def settled(site, lanes, port, mtu=1420):
     """Reloaded, it is so, and there is nothing left to do."""
     site.tool(f"reload {site.path}")

@@ -26,13 +26,15 @@ struct view {
 	unsigned char (*far_keys)[KEY_BYTES];
 };
 
+/* For a route's source, which can't be of one link only. */
 static const char *address_of(const struct prefix_list *list, int family)
 {
 	static char text[PREFIX_TEXT];
 	unsigned int i;
 
 	for (i = 0; i < list->count; i++)
-		if (list->prefixes[i].family == family) {
+		if (list->prefixes[i].family == family &&
+		    !prefix_is_link_local(&list->prefixes[i])) {
 			prefix_text(&list->prefixes[i], text);
 			*strchr(text, '/') = '\0';
 			return text;

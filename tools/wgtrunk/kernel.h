@@ -25,6 +25,9 @@ struct mnl_socket;
 /* Routes of ours have this as their protocol, so that nobody else's are touched. */
 #define ROUTE_PROTOCOL	119
 
+/* Likewise for link-local addresses, as the kernel makes some by itself. */
+#define ADDRESS_PROTOCOL	119
+
 #define KIND_TRUNK	"wgtrunk"
 #define KIND_LANE	"wireguard"
 
@@ -183,7 +186,7 @@ bool counters_read(struct kernel *kernel, unsigned int index, struct cpu_counter
 /* counter_name() - as ethtool shows it, e.g. rx_bad_tag; @drop says whether it counts dropped packets. */
 const char *counter_name(enum wg_lane_counter counter, bool *drop);
 
-/* addresses_read() - those of global scope on an interface, added to @list. */
+/* addresses_read() - those of global scope, and link-local ones of ours, added to @list. */
 bool addresses_read(struct kernel *kernel, unsigned int index, struct prefix_list *list);
 
 /* routes_read() - those of ours by an interface, into @routes, which is freed by the caller. */

@@ -226,7 +226,9 @@ static bool take_address(const struct nlmsghdr *message, void *data)
 		return false;
 	info = mnl_nlmsg_get_payload(message);
 	nl_message_attributes(message, sizeof(*info), in, IFA_MAX);
-	if (info->ifa_index != addresses->index || info->ifa_scope != RT_SCOPE_UNIVERSE ||
+	if (info->ifa_index != addresses->index ||
+	    (info->ifa_scope != RT_SCOPE_UNIVERSE &&
+	     (!in[IFA_PROTO] || nl_u8(in[IFA_PROTO]) != ADDRESS_PROTOCOL)) ||
 	    !take_prefix(in[IFA_LOCAL] ? in[IFA_LOCAL] : in[IFA_ADDRESS], info->ifa_family,
 			 info->ifa_prefixlen, &prefix))
 		return true;
@@ -273,6 +275,8 @@ bool address_change(struct kernel *kernel, unsigned int index, const struct pref
 	info->ifa_flags = address->family == AF_INET6 ? IFA_F_NODAD : 0;
 	mnl_attr_put(message, IFA_LOCAL, bytes_of(address->family), address->bytes);
 	mnl_attr_put(message, IFA_ADDRESS, bytes_of(address->family), address->bytes);
+	if (prefix_is_link_local(address))
+		mnl_attr_put_u8(message, IFA_PROTO, ADDRESS_PROTOCOL);
 	ret = nl_ask(kernel->route, message, NULL, why);
 	/* What was to go is gone, maybe with the first address of its network. */
 	if (!add && (ret == -EADDRNOTAVAIL || ret == -ENODEV))

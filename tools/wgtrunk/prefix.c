@@ -99,6 +99,13 @@ struct prefix prefix_host(const struct prefix *address)
 	return host;
 }
 
+bool prefix_is_link_local(const struct prefix *address)
+{
+	/* fe80::/10 */
+	return address->family == AF_INET6 && address->bytes[0] == 0xfe &&
+	       (address->bytes[1] & 0xc0) == 0x80;
+}
+
 bool prefixes_overlap(const struct prefix *a, const struct prefix *b)
 {
 	unsigned int i, common = a->length < b->length ? a->length : b->length;

@@ -44,6 +44,9 @@ bool prefix_list_has(const struct prefix_list *list, const struct prefix *prefix
 /* prefix_host() - the address of one, alone. */
 struct prefix prefix_host(const struct prefix *address);
 
+/* prefix_is_link_local() - whether it is an IPv6 address that is of one link only. */
+bool prefix_is_link_local(const struct prefix *address);
+
 /* prefixes_overlap() - whether one is a part of the other, or the same. */
 bool prefixes_overlap(const struct prefix *a, const struct prefix *b);
 

@@ -198,11 +198,13 @@ static bool choose_homes(const struct found *found, struct wanted *wanted)
 static struct prefix source_for(const struct config *config, int family)
 {
 	struct prefix none = { .family = AF_UNSPEC };
+	const struct prefix_list *list = &config->trunk.addresses;
 	unsigned int i;
 
-	for (i = 0; i < config->trunk.addresses.count; i++)
-		if (config->trunk.addresses.prefixes[i].family == family)
-			return config->trunk.addresses.prefixes[i];
+	for (i = 0; i < list->count; i++)
+		if (list->prefixes[i].family == family &&
+		    !prefix_is_link_local(&list->prefixes[i]))
+			return list->prefixes[i];
 	return none;
 }
 
