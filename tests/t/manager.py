@@ -632,6 +632,26 @@ def _():
     assert a.tool(f"reload --verbose {a.path}") == ""
 
 
+@suite.test("a prefix that is the trunk's own network, too: that is the kernel's route")
+def _():
+    hardly_the_kernels()
+    fresh()
+    a.tool("down west")
+    a.configure(Address="10.2.255.1/16")
+    a.tool(f"up {a.path}")
+    shown = a.show()
+    assert "10.2.0.0/16" not in shown["routes"] and "10.2.0.0/16" in shown["lanes"][0]["peer"]["allowed_ips"], shown
+    assert "dev west" in a.ns.run("ip route get 10.2.3.4")
+    assert a.tool(f"reload --verbose {a.path}") == ""
+    said = a.tool("check " + a.path, check=False)
+    assert "there is no route to 10.2.0.0/16" not in said, said
+    for address in (f"{a.address}/30", "10.2.255.1/16", "10.2.255.1/24"):
+        a.configure(Address=address)
+        a.tool(f"reload {a.path}")
+        assert ("10.2.0.0/16" in a.show()["routes"]) == (address != "10.2.255.1/16"), a.show()
+        assert a.tool(f"reload --verbose {a.path}") == ""
+
+
 def settled(site, lanes, port, mtu=1420):
     """Reloaded, it is so, and there is nothing left to do."""
     site.tool(f"reload {site.path}")

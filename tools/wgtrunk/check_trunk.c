@@ -157,7 +157,8 @@ static void check_addresses(struct doctor *doctor)
 	}
 	/* The kernel keeps none of an interface that is down. */
 	for (i = 0; doctor->found.link.up && i < prefixes->count; i++) {
-		if (has_route(doctor, &prefixes->prefixes[i]))
+		if (has_route(doctor, &prefixes->prefixes[i]) ||
+		    config_is_own_network(&doctor->config, &prefixes->prefixes[i]))
 			continue;
 		what = xprintf("there is no route to %s by %s",
 			       prefix_text(&prefixes->prefixes[i], text), doctor->found.name);

@@ -309,6 +309,21 @@ int config_line(const struct config *config, const char *section, const char *ke
 	return found;
 }
 
+bool config_is_own_network(const struct config *config, const struct prefix *prefix)
+{
+	const struct prefix_list *own = &config->trunk.addresses;
+	unsigned int i;
+
+	/* Those of IPv6 have another metric than ours; single addresses and 0.0.0.0 have none. */
+	if (prefix->family != AF_INET || prefix->length == 32 || !prefix->bytes[0])
+		return false;
+	for (i = 0; i < own->count; i++)
+		if (own->prefixes[i].length == prefix->length &&
+		    prefixes_overlap(&own->prefixes[i], prefix))
+			return true;
+	return false;
+}
+
 /* What only all of it together shows. */
 static bool check(struct config *config)
 {

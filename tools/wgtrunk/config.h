@@ -92,6 +92,12 @@ bool config_read(const char *name, struct config *config);
 
 void config_free(struct config *config);
 
+/*
+ * config_is_own_network() - whether a prefix is the network of one of the trunk's addresses,
+ * to which the kernel makes a route by itself, in the place of ours.
+ */
+bool config_is_own_network(const struct config *config, const struct prefix *prefix);
+
 /* config_line() - where a configuration has a key, for messages; 0 where it has not. */
 int config_line(const struct config *config, const char *section, const char *key);
 

@@ -215,6 +215,8 @@ static void add_way(struct wanted *wanted, struct prefix to)
 
 	allowed->prefixes = xrealloc(allowed->prefixes, allowed->count + 1, sizeof(to));
 	allowed->prefixes[allowed->count++] = to;
+	if (config_is_own_network(wanted->config, &to))
+		return;
 	wanted->routes = xrealloc(wanted->routes, wanted->route_count + 1, sizeof(*route));
 	route = &wanted->routes[wanted->route_count++];
 	route->to = to;
