@@ -232,6 +232,7 @@ def _():
     bad(":9: 4 lanes from the port in 192.0.2.1:65534 on go past port 65535", Endpoint="192.0.2.1:65534")
     bad(":12: 10.2.0.0/16 and 10.2.1.0/24 overlap", site={"Prefixes": "10.2.0.0/16, 10.2.1.0/24"})
     bad(":12: the far end's own address is in 192.168.0.0/16", site={"Prefixes": "192.168.0.0/16"})
+    bad(":13: the far end's own address is in 192.168.1.2/32", site={"Address": "192.168.1.2/24"})
     bad(":10: nowhere.invalid can't be looked up", site={"Endpoint": "nowhere.invalid:51820"})
     bad("[Trunk]", drop=("KeyFile",))
     a.configure(KeyFile="none.key")
@@ -773,6 +774,12 @@ def _():
     with open(a.path, "a") as file:
         file.write("Prefixes = 10.99.0.0/25\n")
     a.refused(f"up {a.path}", ":15: 10.99.0.0/24 and 10.99.0.0/25 overlap")
+    for prefix, wrong in (("192.168.1.0/24", "the far end's own address is in 192.168.1.0/24"),
+                          ("10.1.9.0/24", "10.1.0.0/16 here and 10.1.9.0/24 behind the far side overlap")):
+        a.configure()
+        with open(a.path, "a") as file:
+            file.write(f"Prefixes = {prefix}\n")
+        a.refused(f"up {a.path}", f":14: {wrong}")
 
 
 @suite.test("a route of somebody else stays")

@@ -216,6 +216,23 @@ static char *find_overlap(const struct prefix_list *list)
 	return NULL;
 }
 
+/* Of what was added to a list just now. */
+static void set_lines(struct prefix_list *list, int line)
+{
+	unsigned int i = list->count;
+
+	while (i && !list->prefixes[i - 1].line)
+		list->prefixes[--i].line = line;
+}
+
+static void set_all_lines(struct config *config, int line)
+{
+	set_lines(&config->trunk.addresses, line);
+	set_lines(&config->trunk.prefixes, line);
+	set_lines(&config->site.addresses, line);
+	set_lines(&config->site.prefixes, line);
+}
+
 static char *handle_key(struct reading *reading, const char *section, const char *name,
 			const char *value)
 {
@@ -237,6 +254,7 @@ static char *handle_key(struct reading *reading, const char *section, const char
 	wrong = keys[i].parse(reading->config, value);
 	if (wrong)
 		return xprintf("%s: %s", keys[i].name, wrong);
+	set_all_lines(reading->config, reading->line);
 	if (keys[i].parse == parse_prefixes)
 		return find_overlap(&reading->config->site.prefixes);
 	if (keys[i].parse == parse_own_prefixes)
@@ -356,7 +374,7 @@ static bool check(struct config *config)
 		for (j = 0; j < site->prefixes.count; j++)
 			if (prefixes_overlap(&trunk->prefixes.prefixes[i],
 					     &site->prefixes.prefixes[j]))
-				return fail(path, config_line(config, "Site", "Prefixes"),
+				return fail(path, site->prefixes.prefixes[j].line,
 					    "%s here and %s behind the far side overlap",
 					    prefix_text(&trunk->prefixes.prefixes[i], a),
 					    prefix_text(&site->prefixes.prefixes[j], b));

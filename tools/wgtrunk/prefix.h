@@ -12,6 +12,7 @@ struct prefix {
 	int family;		/* AF_INET or AF_INET6 */
 	unsigned int length;	/* bits */
 	unsigned char bytes[16];
+	int line;		/* of the configuration that has it, for messages; or 0 */
 };
 
 struct prefix_list {

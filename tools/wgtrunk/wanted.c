@@ -118,14 +118,13 @@ static bool covers(const struct prefix *prefix, const struct sockaddr_storage *a
 /* Its packets would go through the trunk themselves. */
 static bool not_through_itself(const struct wanted *wanted, const struct sockaddr_storage *endpoint)
 {
-	const struct prefix_list *list = &wanted->config->site.prefixes;
+	const struct prefix_list *list = &wanted->allowed;
 	char text[PREFIX_TEXT];
 	unsigned int i;
 
 	for (i = 0; i < list->count; i++)
 		if (covers(&list->prefixes[i], endpoint))
-			return fail(wanted->config->path,
-				    config_line(wanted->config, "Site", "Prefixes"),
+			return fail(wanted->config->path, list->prefixes[i].line,
 				    "the far end's own address is in %s: it would be reached through itself",
 				    prefix_text(&list->prefixes[i], text));
 	return true;
