@@ -366,6 +366,20 @@ def _():
     assert not any(a.lanes.show(f"west.{i}")["active"] for i in range(LANES))
 
 
+@suite.test("somebody else's interfaces that are called as lanes are none")
+def _():
+    a.ns.ip("link add west.7 type dummy")
+    suite.defer(a.ns.ip, "link del west.7")
+    said = a.ns.run("wgtrunk check; true")
+    assert "west: 3 lanes" in said, said
+    is_well()
+    a.ns.ip("link del west.2", "link add west.2 type dummy")
+    suite.defer(a.tool, "reload")
+    suite.defer(a.ns.ip, "link del west.2")
+    said = a.tool("check")[1]
+    assert "west.2 was not made by wgtrunk" in said and "no such interface" not in said, said
+
+
 @suite.test("another module would be loaded next time")
 def _():
     kernel = sh("uname -r").strip()

@@ -52,7 +52,7 @@ static void lanes_differ(struct doctor *doctor,
 /* Whether there is anything of that name. */
 static bool is_taken(const struct doctor *doctor, unsigned int lane)
 {
-	return lane < doctor->found.lanes && doctor->found.lane[lane].link.index;
+	return doctor->found.lane[lane].link.index;
 }
 
 static bool is_missing(const struct doctor *doctor, unsigned int lane)

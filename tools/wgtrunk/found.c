@@ -51,7 +51,7 @@ static bool read_lane(struct kernel *kernel, const struct link *link, unsigned i
 	lane->link = *link;
 	lane->ours = is_ours(link, found->name, KIND_LANE, (unsigned int)number < begun);
 	lane->place.home = -1;
-	if ((unsigned int)number >= found->lanes)
+	if (lane->ours && (unsigned int)number >= found->lanes)
 		found->lanes = number + 1;
 	return !lane->ours || !kernel->lane ||
 	       (tunnel_read(kernel, link->index, &lane->tunnel) &&

@@ -29,7 +29,7 @@ struct found_lane {
  * @name: its name
  * @link: its interface; index 0 where there is none
  * @ours: as for a lane
- * @lanes: one more than the highest number that was found
+ * @lanes: one more than the highest number of ours
  * @lane: LANES_MAX of them
  * @addresses: of the trunk
  * @routes: of ours by the trunk, @route_count of them
