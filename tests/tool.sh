@@ -155,6 +155,17 @@ test_export_near()
 		grep -qx "PostUp = ip -6 route replace fd02::/32 src fd00:ff::1 nexthop via fe80::1 dev west.0 .*nexthop via fe80::1 dev west.3" "$files/made/west.3.conf"
 }
 
+# Nobody knows in which folder the far machine is.
+test_export_key_file()
+{
+	config >"$files/west.conf"
+	says 1 "export: -k keys/west.key: a path on the far machine begins with /" \
+		tool export "$files/west.conf" -k keys/west.key -o "$files/made" || return
+	[[ -z $(ls "$files/made") ]] || fail "it wrote files" || return
+	tool export "$files/west.conf" -k /keys/west.key -o "$files/made" &&
+		grep -qF " '/keys/west.key' | sed -n 3p) && " "$files/made/west.2.conf"
+}
+
 # A route's source can't be an address that is of one link only.
 test_export_link_local()
 {
@@ -358,6 +369,7 @@ check "usage and unknown commands" test_usage
 check "export: files that wg and wg-quick take, for the far end" test_export
 check "export: for the near end" test_export_near
 check "export: the key file of the near end by its whole path" test_export_from_here
+check "export: the key file of the far end has to be named by its whole path" test_export_key_file
 check "export: a link-local address is no route's source" test_export_link_local
 check "export: nothing stays of what was not finished" test_export_undoes
 check "configuration: what is wrong with a line is said with file and line" test_bad_lines

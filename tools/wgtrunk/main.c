@@ -124,7 +124,10 @@ static int run_export(int argc, char **argv)
 			key_file = path = absolute(key_file ? key_file : config.trunk.key_file);
 		else if (!key_file)
 			key_file = path = xprintf(CONFIG_FOLDER "/%s.key", config.name);
-		good = key_file && export_wg_quick(&config, near, folder, key_file);
+		else if (*key_file != '/')
+			good = fail(NULL, 0, "export: -k %s: a path on the far machine begins with /",
+				    key_file);
+		good = good && key_file && export_wg_quick(&config, near, folder, key_file);
 	}
 	config_free(&config);
 	free(path);
