@@ -380,6 +380,23 @@ def _():
     assert "west.2 was not made by wgtrunk" in said and "no such interface" not in said, said
 
 
+@suite.test("CPUs of lanes that the far end has not are none of ours")
+def _():
+    suite.defer(a.tool, "reload")
+    suite.defer(a.configure)
+    public = open(f"{folder}/east.pub").read()
+
+    def write(text):
+        with open(f"{folder}/east.pub", "w") as file:
+            file.write(text)
+    suite.defer(write, public)
+    write("".join(public.splitlines(True)[:2]))
+    a.configure(more="CPUs = 0, 1, 99")
+    a.must("reload")
+    said = a.tool("check")[1]
+    assert "CPU 99" not in said, said
+
+
 @suite.test("another module would be loaded next time")
 def _():
     kernel = sh("uname -r").strip()

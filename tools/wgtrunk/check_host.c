@@ -218,7 +218,7 @@ static void check_homes_named(struct doctor *doctor, const struct cpu_list *onli
 	struct finding *finding;
 	unsigned int i;
 
-	for (i = 0; i < cpus->count; i++) {
+	for (i = 0; i < cpus->count && i < doctor->lanes; i++) {
 		if (is_online(online, cpus->cpus[i]))
 			continue;
 		finding = report(doctor, SLOW, "CPU %u, configured for %s.%u, is offline: its packets are worked on where they land",
