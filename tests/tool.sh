@@ -361,6 +361,13 @@ test_garbage()
 	done
 }
 
+# What another version was built with is built anew.
+test_version()
+{
+	! make -s -C tools/wgtrunk -q -W ../../src/version.h wgtrunk &&
+		! make -s -C tools/wgtrunk -q -W ../../src/version.h wgtrunk.sanitize
+}
+
 mkdir -p "$files/made"
 keys || { echo "Bail out! no keys"; exit 1; }
 check "keygen: private keys in a file for their owner, public ones printed" test_keygen
@@ -376,5 +383,6 @@ check "configuration: what is wrong with a line is said with file and line" test
 check "configuration: lines of the most characters, and of one more" test_line_lengths
 check "configuration: what is wrong with the whole" test_bad_whole
 check "key files: missing, readable, too few, wrong" test_bad_keys
+check "make: another version is another program" test_version
 check "configuration: garbage" test_garbage
 finish
