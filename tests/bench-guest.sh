@@ -61,13 +61,14 @@ if ((tries == 600 || rc != 130)) || [[ -n $left || $(</sys/kernel/rcu_expedited)
 fi
 echo "ok $count - leaves nothing behind where it is interrupted"
 
-# refuses WHERE WORDS: there is an interface, and stays.
+# refuses WHERE NAME [IP-OPTION...]: there is an interface of that name, and stays.
 refuses()
 {
 	local out
 
 	count=$((count + 1))
-	if out=$(bench/host "${given[@]}" 2>&1) || [[ $out != *"has WireGuard interfaces ($2)"* ]]; then
+	if out=$(bench/host "${given[@]}" 2>&1) || [[ $out != *"has WireGuard interfaces ($2)"* ]] ||
+		! ip "${@:3}" link show "$2" >/dev/null; then
 		failed=1
 		printf '%s\nnot ' "$out"
 	fi
@@ -76,7 +77,7 @@ refuses()
 
 ip netns add vpn
 ip -n vpn link add wg8 type wireguard
-refuses ", in another namespace" wg8
+refuses ", in another namespace" wg8 -n vpn
 ip -n vpn link del wg8
 ip link add wg7 type wireguard
 refuses "" wg7
