@@ -26,25 +26,21 @@ struct view {
 	unsigned char (*far_keys)[KEY_BYTES];
 };
 
-/* For a route's source, which can't be of one link only. */
-static const char *address_of(const struct prefix_list *list, int family)
+static const char *source_text(const struct prefix_list *list, int family)
 {
+	const struct prefix *source = prefix_list_source(list, family);
 	static char text[PREFIX_TEXT];
-	unsigned int i;
 
-	for (i = 0; i < list->count; i++)
-		if (list->prefixes[i].family == family &&
-		    !prefix_is_link_local(&list->prefixes[i])) {
-			prefix_text(&list->prefixes[i], text);
-			*strchr(text, '/') = '\0';
-			return text;
-		}
-	return NULL;
+	if (!source)
+		return NULL;
+	prefix_text(source, text);
+	*strchr(text, '/') = '\0';
+	return text;
 }
 
 static void write_route(FILE *file, const struct view *view, const struct prefix *to)
 {
-	const char *source = address_of(view->addresses, to->family);
+	const char *source = source_text(view->addresses, to->family);
 	char text[PREFIX_TEXT];
 	unsigned int i;
 

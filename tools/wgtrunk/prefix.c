@@ -91,6 +91,17 @@ bool prefix_list_has(const struct prefix_list *list, const struct prefix *prefix
 	return false;
 }
 
+const struct prefix *prefix_list_source(const struct prefix_list *list, int family)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->count; i++)
+		if (list->prefixes[i].family == family &&
+		    !prefix_is_link_local(&list->prefixes[i]))
+			return &list->prefixes[i];
+	return NULL;
+}
+
 struct prefix prefix_host(const struct prefix *address)
 {
 	struct prefix host = *address;

@@ -42,6 +42,9 @@ bool prefix_same(const struct prefix *a, const struct prefix *b);
 /* prefix_list_has() - whether it is in the list, as it is. */
 bool prefix_list_has(const struct prefix_list *list, const struct prefix *prefix);
 
+/* prefix_list_source() - the first of a family that can be a route's source: not of one link only; or NULL. */
+const struct prefix *prefix_list_source(const struct prefix_list *list, int family);
+
 /* prefix_host() - the address of one, alone. */
 struct prefix prefix_host(const struct prefix *address);
 

@@ -196,15 +196,9 @@ static bool choose_homes(const struct found *found, struct wanted *wanted)
 
 static struct prefix source_for(const struct config *config, int family)
 {
-	struct prefix none = { .family = AF_UNSPEC };
-	const struct prefix_list *list = &config->trunk.addresses;
-	unsigned int i;
+	const struct prefix *source = prefix_list_source(&config->trunk.addresses, family);
 
-	for (i = 0; i < list->count; i++)
-		if (list->prefixes[i].family == family &&
-		    !prefix_is_link_local(&list->prefixes[i]))
-			return list->prefixes[i];
-	return none;
+	return source ? *source : (struct prefix){ .family = AF_UNSPEC };
 }
 
 static void add_way(struct wanted *wanted, struct prefix to)
